@@ -1,0 +1,46 @@
+//! The policy of a lockspace: what its operator decided for all resources in it.
+
+use super::{LockMode, ModeSet, VALUE_LEN_DEFAULT};
+
+/// When a conversion deadlock on one resource is refused (rule D1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConversionDeadlock {
+    /// At once, when the second conversion arrives.
+    #[default]
+    Immediate,
+    /// By the deadlock search, as VMS does: both conversions queue.
+    Timed,
+}
+
+/// What an operator decides for a lockspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The longest value block, 0 to 1024 bytes.
+    pub value_len_max: u16,
+    /// Conversions queue behind conversions: implies QUECVT for every conversion to which it is legal.
+    pub fair: bool,
+    /// When a conversion deadlock is refused.
+    pub conversion_deadlock: ConversionDeadlock,
+    /// How long a request waits before a deadlock search starts for it; 10 ms to 1 h, 0 for never.
+    pub deadlock_wait_ms: u32,
+    /// The longest time a request may wait; 0 for no limit.
+    pub wait_ms_max: u32,
+    /// The modes that may be asked for.
+    pub modes: ModeSet,
+    /// A request without a REASON extension is refused DENIED.
+    pub reason_required: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            value_len_max: VALUE_LEN_DEFAULT,
+            fair: false,
+            conversion_deadlock: ConversionDeadlock::Immediate,
+            deadlock_wait_ms: 1_000,
+            wait_ms_max: 0,
+            modes: LockMode::ALL.into_iter().fold(ModeSet::EMPTY, ModeSet::with),
+            reason_required: false,
+        }
+    }
+}
