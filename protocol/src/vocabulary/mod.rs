@@ -4,6 +4,7 @@
 //! on the wire, and nothing here needs more than `core` and `alloc`.
 
 mod flags;
+mod grant;
 mod id;
 mod mode;
 mod name;
@@ -13,6 +14,7 @@ mod value_block;
 mod view;
 
 pub use flags::Flags;
+pub use grant::{Grant, PathLevel};
 pub use id::{Fence, Handle, LockId, LockspaceId, Owner, Place, Seq, Serial, SessionId, Stamp};
 pub use mode::{LockMode, ModeSet};
 pub use name::{NAME_LEN_MAX, NameError, ResourceName};

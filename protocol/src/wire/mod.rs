@@ -1,1 +1,22 @@
-//! wip
+//! Frames and their codec: the words of [`crate::vocabulary`] as bytes, and back.
+//!
+//! Used at the two doors only, the client's and the server's. Nothing here allocates more than it was sent, loops on
+//! an unchecked number, panics on any bytes, or knows what a socket is. `PROTOCOL.md` says the same for strangers.
+
+mod codec;
+mod event;
+mod frame;
+mod hello;
+mod look;
+mod reply;
+mod request;
+mod session;
+
+pub use codec::{DecodeError, Extension, Extensions};
+pub use event::Event;
+pub use frame::{FRAME_LEN_MAX, FRAME_LEN_MAX_BEFORE_SESSION, Header, HEADER_LEN, Kind, cut};
+pub use hello::{Hello, MAGIC, PROTOCOL_VERSION, Welcome};
+pub use look::{Look, Seen};
+pub use reply::{Answer, Reply};
+pub use request::{Cancel, Convert, Deq, DeqAll, Enq, EnqPath, Request};
+pub use session::{Administer, OpenSession, Opened, Space, SpaceReply};

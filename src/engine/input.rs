@@ -1,0 +1,172 @@
+//! All a shard can be told. One input, one step.
+//!
+//! Names and values are borrowed from whoever brings them: an input that finds its resource allocates nothing.
+
+use enq_protocol::vocabulary::{
+    Flags, Handle, LockId, LockMode, LockspaceId, Owner, Policy, ResourceName, SessionId,
+};
+
+/// Which lock is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockRef {
+    /// By id: the session register knew it.
+    Id(LockId),
+    /// By handle: a path request made it, and perhaps not yet.
+    Handle(Handle),
+}
+
+/// What a request for a new lock says, of a root, a sublock or a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask<'a> {
+    /// Who asks.
+    pub session: SessionId,
+    /// The mode asked for.
+    pub mode: LockMode,
+    /// The flags, legal or not.
+    pub flags: Flags,
+    /// The node of the waits-for graph.
+    pub owner: Owner,
+    /// How long it may wait; none for ever.
+    pub timeout_ms: Option<u32>,
+    /// Deadlock priority.
+    pub priority: u8,
+    /// Why, for those who look.
+    pub reason: &'a [u8],
+}
+
+/// Where a new lock's resource is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Under {
+    /// A root of this lockspace.
+    Lockspace(LockspaceId),
+    /// A subresource of this lock's resource.
+    Parent(LockRef),
+}
+
+/// One input of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input<'a> {
+    /// Ask for a new lock.
+    Enq {
+        /// What is asked.
+        ask: Ask<'a>,
+        /// The session's number for the lock.
+        handle: Handle,
+        /// Root or sublock.
+        under: Under,
+        /// The resource's name there.
+        name: &'a ResourceName,
+    },
+    /// Ask for a leaf and its intents (rule P1).
+    EnqPath {
+        /// What is asked of the leaf.
+        ask: Ask<'a>,
+        /// One handle a level, root first.
+        handles: &'a [Handle],
+        /// The lockspace.
+        lockspace: LockspaceId,
+        /// One name a level, root first.
+        path: &'a [ResourceName],
+    },
+    /// Change a mode.
+    Convert {
+        /// Who asks.
+        session: SessionId,
+        /// Which lock.
+        lock: LockRef,
+        /// The mode asked for.
+        mode: LockMode,
+        /// The flags, legal or not.
+        flags: Flags,
+        /// How long it may wait; none for ever.
+        timeout_ms: Option<u32>,
+        /// Deadlock priority.
+        priority: u8,
+        /// The block to store.
+        value: Option<&'a [u8]>,
+    },
+    /// Release a lock.
+    Deq {
+        /// Who asks.
+        session: SessionId,
+        /// Which lock.
+        lock: LockRef,
+        /// The flags, legal or not.
+        flags: Flags,
+        /// The block to store.
+        value: Option<&'a [u8]>,
+    },
+    /// Withdraw what waits.
+    Cancel {
+        /// Who asks.
+        session: SessionId,
+        /// Which lock.
+        lock: LockRef,
+        /// The flags, legal or not.
+        flags: Flags,
+    },
+    /// Begin an end of all locks of a session in this shard (rule E1). Answers nothing.
+    SealSession {
+        /// Whose.
+        session: SessionId,
+        /// Why.
+        end: End,
+    },
+    /// Begin an end of all sublocks of a lock (rule T6). Refused at once, or answered when `Continue` is through.
+    SealSublocks {
+        /// Who asks.
+        session: SessionId,
+        /// Whose sublocks.
+        lock: LockRef,
+        /// The flags, legal or not.
+        flags: Flags,
+    },
+    /// Go on with the oldest end.
+    Continue,
+    /// Time has passed: fire deadlines (rule X7).
+    Tick,
+    /// A lockspace exists, with this policy.
+    SetPolicy {
+        /// Which.
+        lockspace: LockspaceId,
+        /// Its policy; none removes the lockspace, which must be empty here.
+        policy: Option<&'a Policy>,
+    },
+    /// An administrator takes a granted lock away.
+    ForceRelease {
+        /// Which.
+        lock: LockId,
+        /// The seq of its last grant, as the administrator saw it.
+        version: u64,
+        /// Who.
+        by: SessionId,
+        /// Why.
+        reason: &'a str,
+    },
+    /// An administrator sets a deadlock priority.
+    SetPriority {
+        /// Which.
+        lock: LockId,
+        /// The new priority.
+        priority: u8,
+    },
+    /// A new epoch for the seqs to come; lower ones are ignored.
+    RaiseEpoch {
+        /// The epoch.
+        epoch: u32,
+    },
+}
+
+/// Why all locks of a session end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It released everything and goes on; persistent locks go too.
+    ReleasedAll {
+        /// IVVALBLK.
+        invalidate: bool,
+    },
+    /// It was closed in order.
+    Closed,
+    /// Its lease ran out, its connection broke, or an administrator ended it.
+    Died,
+}

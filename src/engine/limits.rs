@@ -1,0 +1,32 @@
+//! Every bound of the engine, with the reason for its number.
+
+/// The deepest sublock level; the root is level 0. Every ENQ of a sublock knows its depth, real trees are three or
+/// four deep, and VMS allowed 127.
+pub const DEPTH_MAX: u8 = 127;
+
+/// Locks that one `Continue` removes, and deadlines that one `Tick` fires: what a shard's mutex is held for stays
+/// below a tenth of a millisecond.
+pub const REMOVALS_A_STEP: usize = 256;
+
+/// Locks that one step of a listing looks at.
+pub const LOOKED_AT_A_STEP: usize = 2_000;
+
+/// Locks of a resource, or edges of a lock, that a view shows; the rest is counted.
+pub const SHOWN_MAX: usize = 1_000;
+
+/// The bounds an operator may move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests that may wait or convert on one resource: a queue that long is a mistake, and a search must end.
+    pub waiting_a_resource: u32,
+    /// Locks a session may have, in any queue; 0 for any number.
+    pub locks_a_session: u32,
+    /// Requests of a session that may wait or convert: the room for their completions is reserved.
+    pub waiting_a_session: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { waiting_a_resource: 10_000, locks_a_session: 100_000, waiting_a_session: 10_000 }
+    }
+}
