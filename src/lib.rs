@@ -1,1 +1,8 @@
-//! wip
+//! enq: a distributed lock manager in the OpenVMS tradition, for the network.
+//!
+//! [`client`] is for programs that lock; the other rooms are the server's and promise nothing. `ARCHITECTURE.md` has
+//! the map.
+
+#![forbid(unsafe_code)]
+
+pub mod engine;

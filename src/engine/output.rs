@@ -32,8 +32,15 @@ pub enum Said {
         /// Its id.
         lock: LockId,
     },
-    /// Answer: DONE, RELEASED or CANCELGRANT.
+    /// Answer: DONE or CANCELGRANT.
     Done(Status),
+    /// Answer: the lock is gone.
+    Released {
+        /// The lock.
+        handle: Handle,
+        /// Is the handle free by this? Otherwise an `Ended` before it, in the same step, said so.
+        frees: bool,
+    },
     /// Answer: no.
     Refused {
         /// Why.
@@ -63,7 +70,9 @@ pub enum Said {
         /// For DEADLOCK, the number of the record.
         record: u64,
     },
-    /// Event: the lock at this handle is gone without a request having ended: a release of all, an undone path.
+    /// For the session register only, never told to the client: this handle is free. A release of all, an undone or
+    /// released path, a level of a path that reused a lock. Handles are freed by `Ended` without `holds`, `Released`
+    /// with `frees`, `Revoked` and this, each exactly once; and by `Refused`, which answers a request that made none.
     Gone {
         /// The lock.
         handle: Handle,

@@ -1,0 +1,21 @@
+//! The lock rules: one shard as a function of its inputs.
+//!
+//! [`Shard::step`] takes a moment, one [`Input`] and a list to which it adds its [`Output`]s. It is total: every input
+//! has an answer, a bad one is refused. Same inputs, same outputs, on every machine.
+//!
+//! Read in this order: `time limits input output` (what goes in and out), `lock resource tree shard` (the data),
+//! `compat grant enq convert deq cancel value_block blocking fence path end` (the rules of `docs/locking.md`, cited by
+//! number), `deadline`, `session` (the register of one session: numbers, handles, retained answers), `show` and
+//! `invariant` (looking, never changing).
+//!
+//! Nothing in this room reads a clock, knows a socket, spawns a thread, writes a log line or draws a random number.
+
+mod input;
+mod limits;
+mod output;
+mod time;
+
+pub use input::{Ask, End, Input, LockRef, Under};
+pub use limits::{DEPTH_MAX, LOOKED_AT_A_STEP, Limits, REMOVALS_A_STEP, SHOWN_MAX};
+pub use output::{Output, Said};
+pub use time::Instant;
