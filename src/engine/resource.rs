@@ -1,0 +1,157 @@
+//! A resource: a name with three queues, their summaries, and a value block.
+//!
+//! The summaries are what makes a grant cheap: how many locks hold each mode, how many want each mode. They are kept
+//! by the few functions of this file that move a lock in or out, and nowhere else.
+
+use super::lock::{At, List, Lock, LockSlot, ResourceSlot, Which};
+use super::slab::Slab;
+use enq_protocol::vocabulary::{Fence, Flags, LockMode, LockspaceId, ModeSet, ResourceName, ValueBlock};
+
+/// A resource; it is there as long as it has a lock or a subresource.
+#[derive(Clone, Debug)]
+pub(super) struct Resource {
+    pub(super) name: ResourceName,
+    pub(super) lockspace: LockspaceId,
+    pub(super) parent: Option<ResourceSlot>,
+    pub(super) depth: u8,
+    /// Modes wanted when the notices were last sent; a mode that is not in it is news (B1).
+    pub(super) noticed: ModeSet,
+    /// It stands in the list of what this step has still to sweep.
+    pub(super) to_sweep: bool,
+    pub(super) granted: List,
+    pub(super) conversion: List,
+    pub(super) waiting: List,
+    /// Locks that hold each mode, converting ones included.
+    held: [u32; 6],
+    /// Locks that want each mode.
+    wanted: [u32; 6],
+    /// Locks in the conversion queue.
+    converting: u32,
+    /// Queued locks with NOORDER: while there are any, a sweep cannot stop at the heads.
+    pub(super) disorderly: u32,
+    pub(super) subresources: u32,
+    /// F2: the fence that the fenced holders share, if there are any.
+    pub(super) fence: Fence,
+    /// V3: none while nothing was ever stored or invalidated.
+    pub(super) value: Option<Box<ValueBlock>>,
+}
+
+impl Resource {
+    pub(super) fn new(
+        name: ResourceName,
+        lockspace: LockspaceId,
+        parent: Option<ResourceSlot>,
+        depth: u8,
+    ) -> Resource {
+        Resource {
+            name,
+            lockspace,
+            parent,
+            depth,
+            noticed: ModeSet::EMPTY,
+            to_sweep: false,
+            granted: List::default(),
+            conversion: List::default(),
+            waiting: List::default(),
+            held: [0; 6],
+            wanted: [0; 6],
+            converting: 0,
+            disorderly: 0,
+            subresources: 0,
+            fence: Fence::UNFENCED,
+            value: None,
+        }
+    }
+
+    /// How many locks hold this mode.
+    pub(super) fn holding(&self, mode: LockMode) -> u32 {
+        self.held[mode as usize]
+    }
+
+    /// The modes that some lock wants.
+    pub(super) fn wanted(&self) -> ModeSet {
+        LockMode::ALL
+            .into_iter()
+            .filter(|mode| self.wanted[*mode as usize] > 0)
+            .fold(ModeSet::EMPTY, ModeSet::with)
+    }
+
+    /// How many locks wait or convert.
+    pub(super) fn queued(&self) -> u32 {
+        self.wanted.iter().sum()
+    }
+
+    /// How many locks there are, in all three queues.
+    pub(super) fn locks(&self) -> u32 {
+        let waiting_or_converting = self.queued();
+        let holding: u32 = self.held.iter().sum();
+        // Converting locks are in both sums; those that only wait hold nothing.
+        holding + waiting_or_converting - self.converting
+    }
+
+    /// Is there neither a lock nor a subresource?
+    pub(super) fn is_unused(&self) -> bool {
+        self.granted.is_empty()
+            && self.conversion.is_empty()
+            && self.waiting.is_empty()
+            && self.subresources == 0
+    }
+
+    /// Puts a lock into the queue that its `at` names; at the front if it asks so and waits.
+    pub(super) fn admit(&mut self, locks: &mut Slab<Lock>, slot: LockSlot) {
+        let lock = &locks[slot];
+        let at = lock.at;
+        let queued = at.wanted().is_some();
+        let front = queued && lock.asks(Flags::HEADQUE);
+        if queued && lock.asks(Flags::NOORDER) {
+            self.disorderly += 1;
+        }
+        self.count(at, |count| *count += 1);
+        let list = self.list(at);
+        if front {
+            list.push_front(locks, Which::Queue, slot);
+        } else {
+            list.push_back(locks, Which::Queue, slot);
+        }
+    }
+
+    /// Takes a lock out of the queue that its `at` names.
+    pub(super) fn dismiss(&mut self, locks: &mut Slab<Lock>, slot: LockSlot) {
+        let lock = &locks[slot];
+        let at = lock.at;
+        if at.wanted().is_some() && lock.asks(Flags::NOORDER) {
+            self.disorderly -= 1;
+        }
+        self.count(at, |count| *count -= 1);
+        self.list(at).remove(locks, Which::Queue, slot);
+    }
+
+    /// Changes the held mode of a lock that stays in the granted queue, in its place.
+    pub(super) fn exchange(&mut self, lock: &mut Lock, mode: LockMode) {
+        if let Some(held) = lock.at.held() {
+            self.held[held as usize] -= 1;
+        }
+        self.held[mode as usize] += 1;
+        lock.at = At::Granted { granted: mode };
+    }
+
+    fn list(&mut self, at: At) -> &mut List {
+        match at {
+            At::Granted { .. } => &mut self.granted,
+            At::Converting { .. } => &mut self.conversion,
+            At::Waiting { .. } => &mut self.waiting,
+        }
+    }
+
+    fn count(&mut self, at: At, change: impl Fn(&mut u32)) {
+        if let Some(held) = at.held() {
+            change(&mut self.held[held as usize]);
+        }
+        if let Some(wanted) = at.wanted() {
+            change(&mut self.wanted[wanted as usize]);
+        }
+        if matches!(at, At::Converting { .. }) {
+            change(&mut self.converting);
+        }
+    }
+}
