@@ -13,6 +13,7 @@
 mod input;
 mod limits;
 mod output;
+pub mod session;
 mod time;
 
 pub use input::{Ask, End, Input, LockRef, Under};

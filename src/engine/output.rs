@@ -1,8 +1,6 @@
 //! All a shard can say. One step leaves any number of these, in the order in which they are to be told.
 
-use enq_protocol::vocabulary::{
-    Grant, Handle, LockId, LockMode, PathLevel, Seq, SessionId, Status,
-};
+use enq_protocol::vocabulary::{Grant, Handle, LockId, LockMode, PathLevel, Seq, SessionId, Status};
 
 /// Something for one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,4 +98,48 @@ pub enum Said {
         /// The mode wanted.
         mode: LockMode,
     },
+}
+
+impl Said {
+    /// Is this the answer to the input at hand? A step has at most one.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Said::Granted(_)
+            | Said::PathGranted { .. }
+            | Said::Queued { .. }
+            | Said::Done(_)
+            | Said::Released { .. }
+            | Said::Refused { .. } => true,
+            Said::GrantedLater(_)
+            | Said::PathGrantedLater { .. }
+            | Said::Ended { .. }
+            | Said::Gone { .. }
+            | Said::Demoted { .. }
+            | Said::Revoked { .. }
+            | Said::Blocking { .. } => false,
+        }
+    }
+
+    /// The handle that is free by this. (A refusal frees what its request would have made, which it does not name.)
+    #[must_use]
+    pub fn frees(&self) -> Option<Handle> {
+        match self {
+            Said::Released { handle, frees: true }
+            | Said::Ended { handle, holds: None, .. }
+            | Said::Gone { handle }
+            | Said::Revoked { handle, .. } => Some(*handle),
+            Said::Granted(_)
+            | Said::PathGranted { .. }
+            | Said::Queued { .. }
+            | Said::Done(_)
+            | Said::Released { frees: false, .. }
+            | Said::Refused { .. }
+            | Said::GrantedLater(_)
+            | Said::PathGrantedLater { .. }
+            | Said::Ended { holds: Some(_), .. }
+            | Said::Demoted { .. }
+            | Said::Blocking { .. } => None,
+        }
+    }
 }

@@ -1,0 +1,87 @@
+//! What a session's handles stand for, and how many of them are in use.
+//!
+//! Handles are small numbers, so they index a table; the table grows by pages, so that one high number costs a page and
+//! not a table.
+
+use super::super::LockRef;
+use enq_protocol::vocabulary::{Handle, LockId};
+
+/// Handles a page: one kilobyte.
+const PAGE_LEN: usize = 64;
+
+/// What one handle stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Slot {
+    /// Nothing.
+    #[default]
+    Free,
+    /// This lock.
+    Lock(LockId),
+    /// A level of a path, made or not, in this shard: the shard knows the lock by the handle.
+    Path { shard: u8 },
+}
+
+/// All handles of a session.
+#[derive(Debug, Default)]
+pub(super) struct Handles {
+    pages: Vec<Option<Box<[Slot; PAGE_LEN]>>>,
+    in_use: u32,
+}
+
+impl Handles {
+    /// How many stand for something.
+    pub(super) fn in_use(&self) -> u32 {
+        self.in_use
+    }
+
+    /// Does this one stand for nothing?
+    pub(super) fn is_free(&self, handle: Handle) -> bool {
+        self.slot(handle) == Slot::Free
+    }
+
+    /// The shard and the lock that a request with this handle means; none if there is no such lock.
+    pub(super) fn meaning(&self, handle: Handle) -> Option<(u8, LockRef)> {
+        match self.slot(handle) {
+            Slot::Free => None,
+            Slot::Lock(lock) => Some((lock.shard(), LockRef::Id(lock))),
+            Slot::Path { shard } => Some((shard, LockRef::Handle(handle))),
+        }
+    }
+
+    /// From now on the handle stands for this lock.
+    pub(super) fn start(&mut self, handle: Handle, lock: LockId) {
+        self.set(handle, Slot::Lock(lock));
+    }
+
+    /// From now on the handle stands for a level of a path.
+    pub(super) fn start_path(&mut self, handle: Handle, shard: u8) {
+        self.set(handle, Slot::Path { shard });
+    }
+
+    /// The handle stands for nothing any more.
+    pub(super) fn end(&mut self, handle: Handle) {
+        assert!(!self.is_free(handle), "a handle is freed once: {handle}");
+        self.set(handle, Slot::Free);
+    }
+
+    fn slot(&self, handle: Handle) -> Slot {
+        let (page, at) = place(handle);
+        self.pages.get(page).and_then(Option::as_ref).map_or(Slot::Free, |page| page[at])
+    }
+
+    fn set(&mut self, handle: Handle, slot: Slot) {
+        let (page, at) = place(handle);
+        if page >= self.pages.len() {
+            self.pages.resize_with(page + 1, || None);
+        }
+        let place = &mut self.pages[page].get_or_insert_with(|| Box::new([Slot::Free; PAGE_LEN]))[at];
+        self.in_use = self.in_use + u32::from(slot != Slot::Free) - u32::from(*place != Slot::Free);
+        *place = slot;
+    }
+}
+
+/// The page of a handle and its place there.
+fn place(handle: Handle) -> (usize, usize) {
+    let number = usize::try_from(handle.number()).unwrap_or(usize::MAX);
+    (number / PAGE_LEN, number % PAGE_LEN)
+}

@@ -1,0 +1,280 @@
+//! The in-half: which request is next, which handles stand for what, what was sent and not yet acknowledged.
+//!
+//! Requests are numbered from 1 without gaps and executed in order. A number that was executed before is dropped, for
+//! its answer is in the other stream. A gap, the last number with other content, or an acknowledgement of what was never
+//! sent is the word of a peer that has lost its mind: the session ends.
+
+use super::{
+    super::{LockRef, Said},
+    handles::Handles,
+    outgoing::{Entry, Told},
+};
+use enq_protocol::vocabulary::{Handle, Status};
+use std::collections::VecDeque;
+
+/// What a session may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Locks, in any queue; also the greatest handle.
+    pub locks: u32,
+    /// Locks that wait or convert.
+    pub waiting: u32,
+    /// Requests whose answers are not acknowledged.
+    pub window_requests: u32,
+    /// The bytes of such requests.
+    pub window_bytes: u32,
+}
+
+/// What the number of a request says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbered {
+    /// It is the next one: execute it.
+    Next,
+    /// It was executed before: drop it.
+    Again,
+}
+
+/// What a request makes if it is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started<'a> {
+    /// No lock.
+    Nothing,
+    /// One lock.
+    Lock(Handle),
+    /// A path; the handles are in use already.
+    Path(&'a [Handle]),
+}
+
+/// The in-half of a session's register.
+#[derive(Debug)]
+pub struct Register {
+    bounds: Bounds,
+    last: u64,
+    last_digest: u64,
+    handles: Handles,
+    touched: [u64; 4],
+    waiting_at_most: u32,
+    in_flight: u32,
+    in_flight_bytes: u32,
+    to_send: VecDeque<Entry>,
+    retained: VecDeque<Entry>,
+    sent: u64,
+    acked: u64,
+    ended: bool,
+}
+
+impl Register {
+    /// A session that has done nothing yet.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Register {
+        Register {
+            bounds,
+            last: 0,
+            last_digest: 0,
+            handles: Handles::default(),
+            touched: [0; 4],
+            waiting_at_most: 0,
+            in_flight: 0,
+            in_flight_bytes: 0,
+            to_send: VecDeque::new(),
+            retained: VecDeque::new(),
+            sent: 0,
+            acked: 0,
+            ended: false,
+        }
+    }
+
+    /// Is a request with this number to be executed? If so, it counts as executed from now on.
+    ///
+    /// # Errors
+    /// MISORDERED after a gap, FALSE_RETRY for the last number with another digest: both end the session.
+    pub fn number(&mut self, number: u64, digest: u64) -> Result<Numbered, Status> {
+        if number == self.last + 1 {
+            self.last = number;
+            self.last_digest = digest;
+            Ok(Numbered::Next)
+        } else if number > self.last {
+            Err(Status::Misordered)
+        } else if number == self.last && digest != self.last_digest {
+            Err(Status::FalseRetry)
+        } else {
+            Ok(Numbered::Again)
+        }
+    }
+
+    /// The number of the last request that was executed.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Is there room in the window for so many more requests of so many bytes together?
+    #[must_use]
+    pub fn has_room(&self, requests: u32, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.in_flight.saturating_add(requests) <= self.bounds.window_requests
+            && self.in_flight_bytes.saturating_add(bytes) <= self.bounds.window_bytes
+    }
+
+    /// Everything up to this number has arrived. An older word than the last one is ignored.
+    ///
+    /// # Errors
+    /// ACK_RANGE if that number was never sent: it ends the session.
+    pub fn acknowledge(&mut self, number: u64) -> Result<(), Status> {
+        if number <= self.acked {
+            return Ok(());
+        }
+        if number > self.sent {
+            return Err(Status::AckRange);
+        }
+        self.acked = number;
+        while let Some(entry) = self.retained.pop_front_if(|entry| entry.number <= number) {
+            match entry.told {
+                Told::Answer { .. } | Told::Space { .. } => {
+                    self.in_flight -= 1;
+                    self.in_flight_bytes -= entry.request_len;
+                }
+                Told::Event(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// May locks be made with these handles?
+    ///
+    /// # Errors
+    /// BADPARAM for a handle that is above the bound, in use or named twice; QUOTA for too many locks. Both may be
+    /// cured by [`Register::free`] of what others ended.
+    pub fn may_start(&self, handles: &[Handle]) -> Result<(), Status> {
+        for (at, handle) in handles.iter().enumerate() {
+            let twice = handles.iter().take(at).any(|earlier| earlier == handle);
+            if twice || !self.bounds.may_name(*handle) || !self.handles.is_free(*handle) {
+                return Err(Status::BadParam);
+            }
+        }
+        let wanted = u32::try_from(handles.len()).unwrap_or(u32::MAX);
+        if self.bounds.locks != 0 && wanted > self.bounds.locks.saturating_sub(self.handles.in_use()) {
+            return Err(Status::Quota);
+        }
+        Ok(())
+    }
+
+    /// May one more request wait? `waiting` is asked for how many do, if that is not known to be few.
+    pub fn may_wait(&mut self, waiting: impl FnOnce() -> u32) -> bool {
+        if self.waiting_at_most >= self.bounds.waiting {
+            self.waiting_at_most = waiting();
+        }
+        self.waiting_at_most < self.bounds.waiting
+    }
+
+    /// The shard and the lock that a handle means.
+    #[must_use]
+    pub fn meaning(&self, handle: Handle) -> Option<(u8, LockRef)> {
+        self.handles.meaning(handle)
+    }
+
+    /// A path is about to be asked for in this shard: its handles are in use.
+    pub fn start_path(&mut self, handles: &[Handle], shard: u8) {
+        for handle in handles {
+            self.handles.start_path(*handle, shard);
+        }
+    }
+
+    /// There may be locks of the session in this shard.
+    pub fn touch(&mut self, shard: u8) {
+        self.touched[usize::from(shard / 64)] |= 1 << (shard % 64);
+    }
+
+    /// Takes the shards in which there may be locks of the session, in ascending order.
+    pub fn take_touched(&mut self) -> impl Iterator<Item = u8> + use<> {
+        let touched = std::mem::take(&mut self.touched);
+        (0..=u8::MAX).filter(move |shard| touched[usize::from(shard / 64)] & 1 << (shard % 64) != 0)
+    }
+
+    /// What the session's own step said: handles come into use and become free.
+    pub fn note(&mut self, started: Started<'_>, said: &Said) {
+        match (said, started) {
+            (Said::Granted(grant), Started::Lock(handle)) => self.handles.start(handle, grant.lock),
+            (Said::Queued { lock, .. }, Started::Lock(handle)) => self.handles.start(handle, *lock),
+            (Said::PathGranted { levels, .. }, _) => {
+                for level in levels.iter().filter(|level| level.made) {
+                    self.handles.start(level.handle, level.lock);
+                }
+            }
+            (Said::Refused { .. }, Started::Path(handles)) => self.free(handles),
+            _ => {}
+        }
+        if matches!(said, Said::Queued { .. }) {
+            self.waiting_at_most += 1;
+        }
+        if let Some(handle) = said.frees() {
+            self.handles.end(handle);
+        }
+    }
+
+    /// These handles stand for nothing any more.
+    pub fn free(&mut self, handles: &[Handle]) {
+        for handle in handles {
+            self.handles.end(*handle);
+        }
+    }
+
+    /// How many handles are in use, as far as the in-half knows.
+    #[must_use]
+    pub fn locks(&self) -> u32 {
+        self.handles.in_use()
+    }
+
+    /// A request of this length has an answer that will be kept until it is acknowledged.
+    pub fn fly(&mut self, request_len: u32) {
+        self.in_flight += 1;
+        self.in_flight_bytes += request_len;
+    }
+
+    /// Where what the out-half holds is taken over to, in order.
+    pub fn to_send(&mut self) -> &mut VecDeque<Entry> {
+        &mut self.to_send
+    }
+
+    /// Is anything taken over and not sent?
+    #[must_use]
+    pub fn has_to_send(&self) -> bool {
+        !self.to_send.is_empty()
+    }
+
+    /// Sends what was taken over, until `encode` has had enough and says false; what was sent with a number is kept.
+    pub fn send(&mut self, mut encode: impl FnMut(&Entry) -> bool) {
+        while let Some(entry) = self.to_send.pop_front() {
+            let more = encode(&entry);
+            if entry.number != 0 {
+                self.sent = entry.number;
+                self.retained.push_back(entry);
+            }
+            if !more {
+                break;
+            }
+        }
+    }
+
+    /// The session has ended: nothing more is executed for it.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Has it?
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+impl Bounds {
+    /// May a lock be called that? With no bound on locks, handles still stay below the slots of a shard.
+    fn may_name(&self, handle: Handle) -> bool {
+        const HANDLE_MAX: u32 = enq_protocol::vocabulary::LockId::SLOT_MAX;
+        handle.number() <= if self.locks == 0 { HANDLE_MAX } else { self.locks }
+    }
+}
+
+#[cfg(test)]
+mod tests;

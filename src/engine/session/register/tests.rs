@@ -1,0 +1,175 @@
+//! The register by itself: numbers, handles, quotas, acknowledgements.
+
+use super::super::Outgoing;
+use super::*;
+use enq_protocol::vocabulary::{Fence, Grant, LockId, LockMode, Place, Seq};
+
+const BOUNDS: Bounds = Bounds { locks: 100, waiting: 2, window_requests: 3, window_bytes: 1_000 };
+const SOMEWHERE: Place = Place(7);
+
+fn handle(number: u32) -> Handle {
+    Handle::new(number).unwrap()
+}
+
+fn grant(number: u32) -> Grant {
+    Grant {
+        handle: handle(number),
+        lock: LockId::new(3, number, 1),
+        mode: LockMode::Ex,
+        seq: Seq(1),
+        fence: Fence(1),
+        synchronous: false,
+        alternate: false,
+        demoted: false,
+        stored: false,
+        value: None,
+    }
+}
+
+fn refused(status: Status) -> Said {
+    Said::Refused { status, blocker: None, waiting: 0 }
+}
+
+/// Answers `count` requests of `len` bytes and sends the answers.
+fn answer(register: &mut Register, outgoing: &mut Outgoing, count: u64, len: u32) {
+    for _ in 0..count {
+        let request = register.last() + 1;
+        assert_eq!(register.number(request, 0), Ok(Numbered::Next));
+        register.fly(len);
+        outgoing.append_answer(SOMEWHERE, len, Told::Answer { request, said: Said::Done(Status::Done) });
+    }
+    outgoing.take_unsent(register.to_send());
+    register.send(|_| true);
+}
+
+#[test]
+fn a_number_is_executed_once_and_a_gap_is_an_error() {
+    let mut register = Register::new(BOUNDS);
+    assert_eq!(register.number(2, 9), Err(Status::Misordered));
+    assert_eq!(register.number(1, 9), Ok(Numbered::Next));
+    assert_eq!(register.number(1, 9), Ok(Numbered::Again));
+    assert_eq!(register.number(1, 8), Err(Status::FalseRetry));
+    assert_eq!(register.number(2, 8), Ok(Numbered::Next));
+    assert_eq!(register.number(1, 7), Ok(Numbered::Again), "only the last one is compared");
+    assert_eq!(register.number(u64::MAX, 7), Err(Status::Misordered));
+}
+
+#[test]
+fn an_acknowledgement_gives_the_window_back() {
+    let (mut register, mut outgoing) = (Register::new(BOUNDS), Outgoing::default());
+    answer(&mut register, &mut outgoing, 3, 100);
+    assert!(!register.has_room(1, 0));
+    assert_eq!(register.acknowledge(4), Err(Status::AckRange), "4 was never sent");
+    assert_eq!(register.acknowledge(2), Ok(()));
+    assert!(register.has_room(2, 900) && !register.has_room(3, 900) && !register.has_room(1, 901));
+    assert_eq!(register.acknowledge(1), Ok(()), "an older word is ignored");
+    assert!(!register.has_room(3, 0));
+    assert_eq!(register.acknowledge(3), Ok(()));
+    assert!(register.has_room(3, 1_000));
+}
+
+#[test]
+fn an_output_cannot_be_acknowledged_before_it_is_sent() {
+    let (mut register, mut outgoing) = (Register::new(BOUNDS), Outgoing::default());
+    outgoing.append_event(SOMEWHERE, Said::Demoted { handle: handle(1) });
+    outgoing.append_event(SOMEWHERE, Said::Demoted { handle: handle(2) });
+    outgoing.take_unsent(register.to_send());
+    assert_eq!(register.acknowledge(1), Err(Status::AckRange));
+    register.send(|_| false);
+    assert_eq!(register.acknowledge(1), Ok(()));
+    assert_eq!(register.acknowledge(2), Err(Status::AckRange));
+}
+
+#[test]
+fn handles_are_bounded_unique_and_come_back() {
+    let mut register = Register::new(BOUNDS);
+    assert_eq!(register.may_start(&[handle(101)]), Err(Status::BadParam));
+    assert_eq!(register.may_start(&[handle(5), handle(5)]), Err(Status::BadParam));
+    assert_eq!(register.meaning(handle(5)), None);
+    register.note(Started::Lock(handle(5)), &Said::Granted(grant(5)));
+    assert_eq!(register.may_start(&[handle(5)]), Err(Status::BadParam));
+    assert_eq!(register.meaning(handle(5)), Some((3, LockRef::Id(LockId::new(3, 5, 1)))));
+    register.note(Started::Nothing, &Said::Released { handle: handle(5), frees: true });
+    assert_eq!((register.may_start(&[handle(5)]), register.locks()), (Ok(()), 0));
+    register.note(Started::Lock(handle(5)), &refused(Status::NotQueued));
+    assert_eq!(register.meaning(handle(5)), None, "a refused request made no lock");
+}
+
+#[test]
+fn a_path_frees_the_handles_that_it_did_not_need() {
+    let mut register = Register::new(BOUNDS);
+    let path = [handle(1), handle(2)];
+    register.start_path(&path, 9);
+    assert_eq!(register.meaning(handle(1)), Some((9, LockRef::Handle(handle(1)))));
+    register.note(Started::Path(&path), &Said::Gone { handle: handle(1) });
+    assert_eq!(register.locks(), 1);
+    let path = [handle(3), handle(4)];
+    register.start_path(&path, 9);
+    register.note(Started::Path(&path), &refused(Status::NotQueued));
+    assert_eq!(register.locks(), 1);
+}
+
+#[test]
+fn the_quota_counts_what_is_in_use() {
+    let mut register = Register::new(Bounds { locks: 3, ..BOUNDS });
+    register.start_path(&[handle(1), handle(2)], 0);
+    assert_eq!(register.may_start(&[handle(3)]), Ok(()));
+    register.start_path(&[handle(3)], 0);
+    assert_eq!(register.may_start(&[handle(2)]), Err(Status::BadParam));
+    register.free(&[handle(2)]);
+    assert_eq!(register.may_start(&[handle(2)]), Ok(()));
+    let mut few = Register::new(Bounds { locks: 2, ..BOUNDS });
+    few.start_path(&[handle(1)], 0);
+    assert_eq!(few.may_start(&[handle(2), handle(2)]), Err(Status::BadParam));
+    few.start_path(&[handle(2)], 0);
+    assert_eq!(few.may_start(&[]), Ok(()));
+}
+
+#[test]
+fn what_others_end_is_learnt_when_asked_for() {
+    let (mut register, mut outgoing) = (Register::new(BOUNDS), Outgoing::default());
+    for number in [1, 2] {
+        let lock = LockId::new(0, number, 1);
+        let said = Said::Queued { handle: handle(number), lock };
+        register.note(Started::Lock(handle(number)), &said);
+        outgoing.append_answer(SOMEWHERE, 1, Told::Answer { request: u64::from(number), said });
+    }
+    assert!(!register.may_wait(|| outgoing.waiting()));
+    let timeout = |holds| Said::Ended { handle: handle(1), status: Status::Timeout, holds, record: 0 };
+    outgoing.append_foreign(SOMEWHERE, timeout(None));
+    assert!(register.may_wait(|| outgoing.waiting()));
+    assert_eq!(register.may_start(&[handle(1)]), Err(Status::BadParam));
+    register.free(&outgoing.take_ended());
+    assert_eq!(register.may_start(&[handle(1)]), Ok(()));
+}
+
+#[test]
+fn notices_are_not_kept_and_dropped_when_nobody_listens() {
+    let (mut register, mut outgoing) = (Register::new(BOUNDS), Outgoing::default());
+    let notice = || Said::Blocking { handle: handle(1), seq: Seq(1), mode: LockMode::Ex };
+    outgoing.append_foreign(SOMEWHERE, notice());
+    assert!(!outgoing.has_unsent());
+    outgoing.set_heard(true);
+    outgoing.append_foreign(SOMEWHERE, notice());
+    outgoing.append_foreign(SOMEWHERE, Said::Demoted { handle: handle(1) });
+    outgoing.take_unsent(register.to_send());
+    let mut numbers = Vec::new();
+    register.send(|entry| {
+        numbers.push(entry.number);
+        true
+    });
+    assert_eq!(numbers, [0, 1]);
+    outgoing.append_foreign(SOMEWHERE, notice());
+    outgoing.set_heard(false);
+    assert!(!outgoing.has_unsent() && outgoing.unsent_weight() == 0);
+}
+
+#[test]
+fn touched_shards_come_back_in_order() {
+    let mut register = Register::new(BOUNDS);
+    for shard in [255, 0, 64, 63] {
+        register.touch(shard);
+    }
+    assert_eq!(register.take_touched().collect::<Vec<_>>(), [0, 63, 64, 255]);
+    assert_eq!(register.take_touched().count(), 0);
+}
