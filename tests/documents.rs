@@ -1,0 +1,104 @@
+//! What the documents say about the repository is true: links lead somewhere, verbs exist, the gate runs what the README
+//! names.
+//!
+//! Only what a machine can see. Whether a sentence is right, and worth reading, it cannot.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The documents at the top, under `docs/` and under `protocol/`.
+fn documents() -> Vec<PathBuf> {
+    let folders = ["", "docs", "docs/decisions", "protocol"].map(|folder| Path::new(ROOT).join(folder));
+    let mut found = Vec::new();
+    for folder in folders {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(found.len() > 10, "documents: {found:?}");
+    found
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
+}
+
+/// The anchor that a heading gets: lower case, blanks to hyphens, no punctuation.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().chars();
+    kept.filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-' || *c == '_')
+        .map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() })
+        .collect()
+}
+
+#[test]
+fn every_link_within_the_repository_leads_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        let targets =
+            text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let there =
+                if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+            let leads = there.exists()
+                && (fragment.is_empty()
+                    || read(&there).lines().any(|line| line.starts_with('#') && anchor(line) == fragment));
+            if !leads {
+                broken.push(format!("{}: {target}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// The verbs that the text uses as commands: after `enq ` at the start of a code span, a code line or a prompt.
+fn verbs(text: &str) -> Vec<String> {
+    let starts = ["`enq ", "\n    enq ", "$ enq "];
+    let mut found: Vec<String> = starts
+        .iter()
+        .flat_map(|start| text.split(start).skip(1))
+        .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect())
+        .filter(|verb: &String| verb.chars().any(|c| c.is_ascii_lowercase()))
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn every_verb_that_a_document_uses_is_one_of_the_command() {
+    let mut unknown = Vec::new();
+    for document in documents() {
+        for verb in verbs(&read(&document)) {
+            let help =
+                Command::new(env!("CARGO_BIN_EXE_enq")).args([verb.as_str(), "--help"]).output().unwrap();
+            if !help.status.success() {
+                unknown.push(format!("{}: enq {verb}", document.display()));
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "{unknown:#?}");
+    let tour = verbs(&read(&Path::new(ROOT).join("README.md")));
+    assert!(tour.iter().any(|verb| verb == "run") && tour.len() >= 4, "the README's tour uses {tour:?}");
+}
+
+#[test]
+fn the_gate_ends_with_the_test_command_that_the_readme_names() {
+    let readme = read(&Path::new(ROOT).join("README.md"));
+    let gate = read(&Path::new(ROOT).join(".ci/run"));
+    let last = gate.lines().rfind(|line| !line.trim().is_empty()).unwrap();
+    let command = last.strip_prefix("exec ").expect("the gate's last line hands over to the tests");
+    assert!(readme.contains(&format!("\n    {command}\n")), "the README does not name `{command}`");
+    assert!(readme.contains("\n    cargo build --release\n") && gate.contains(" cargo build --release "));
+}
