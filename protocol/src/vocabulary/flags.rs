@@ -93,9 +93,8 @@ impl Flags {
     );
 
     /// The flags of a conversion.
-    pub const OF_CONVERT: Flags = Flags(
-        (Self::OF_ENQ.0 & !Self::EXPEDITE.0) | Self::QUECVT.0 | Self::IVVALBLK.0 | Self::CONVDEADLK.0,
-    );
+    pub const OF_CONVERT: Flags =
+        Flags((Self::OF_ENQ.0 & !Self::EXPEDITE.0) | Self::QUECVT.0 | Self::IVVALBLK.0 | Self::CONVDEADLK.0);
 
     /// The flags of a release.
     pub const OF_DEQ: Flags =
@@ -134,10 +133,7 @@ impl Flags {
     /// The flag with this name, upper or lower case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Flags> {
-        Self::TABLE
-            .iter()
-            .find(|(_, known)| known.eq_ignore_ascii_case(name))
-            .map(|row| row.0)
+        Self::TABLE.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|row| row.0)
     }
 }
 
@@ -157,11 +153,8 @@ impl ops::BitOrAssign for Flags {
 
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let set: Vec<&str> = Self::TABLE
-            .iter()
-            .filter(|(flag, _)| self.contains(*flag))
-            .map(|row| row.1)
-            .collect();
+        let set: Vec<&str> =
+            Self::TABLE.iter().filter(|(flag, _)| self.contains(*flag)).map(|row| row.1).collect();
         f.write_str(&set.join(" "))
     }
 }

@@ -22,5 +22,6 @@ pub use policy::{ConversionDeadlock, Policy};
 pub use status::{Status, StatusRow};
 pub use value_block::{VALUE_LEN_DEFAULT, VALUE_LEN_MAX, ValueBlock};
 pub use view::{
-    Edge, EdgeWhy, LockFilter, LockPage, LockView, LockspaceView, Queue, ResourceView, SessionView, Statistics,
+    Edge, EdgeWhy, LockFilter, LockPage, LockView, LockspaceView, Queue, ResourceView, SessionView,
+    Statistics,
 };

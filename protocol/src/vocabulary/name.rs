@@ -25,7 +25,9 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NameError::Empty => write!(f, "a resource name has at least one byte"),
-            NameError::TooLong(len) => write!(f, "a resource name has at most {NAME_LEN_MAX} bytes, not {len}"),
+            NameError::TooLong(len) => {
+                write!(f, "a resource name has at most {NAME_LEN_MAX} bytes, not {len}")
+            }
         }
     }
 }
@@ -226,7 +228,8 @@ mod tests {
 
     #[test]
     fn the_printable_form_comes_back() {
-        for bytes in [&b"plain"[..], b"a/b", b"back\\slash", b"\x00\xff\n", "gr\u{fc}n".as_bytes(), b"\\x41"] {
+        for bytes in [&b"plain"[..], b"a/b", b"back\\slash", b"\x00\xff\n", "gr\u{fc}n".as_bytes(), b"\\x41"]
+        {
             let name = ResourceName::new(bytes).unwrap();
             assert_eq!(ResourceName::from_printable(&name.to_string()).unwrap(), name, "{name}");
             let path = [name.clone(), name];

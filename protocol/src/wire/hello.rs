@@ -1,5 +1,6 @@
-//! The handshake: HELLO from the client, WELCOME from the server, both outside any session.
+//! The connection itself: HELLO from the client, WELCOME from the server, and the ERROR it may end with.
 
+use crate::vocabulary::Status;
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 /// The first four bytes of a HELLO's body.
@@ -58,4 +59,15 @@ pub struct Welcome {
     pub log: u8,
     /// Settings that weaken a promise, by name.
     pub unsafe_settings: Vec<String>,
+}
+
+/// ERROR: the last frame of a connection that the server ends, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fatal {
+    /// Why.
+    pub status: Status,
+    /// Two numbers that belong to it: for VERSION the lowest and highest the server speaks; otherwise 0.
+    pub detail: [u32; 2],
+    /// The same in words, for a log.
+    pub text: String,
 }

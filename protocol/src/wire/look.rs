@@ -1,8 +1,8 @@
 //! Looking: requests outside the streams, each with a tag that its answer echoes. Freely repeated, never kept.
 
 use crate::vocabulary::{
-    Edge, LockFilter, LockId, LockPage, LockView, LockspaceId, LockspaceView, ResourceName, ResourceView, Seq,
-    SessionId, SessionView, Statistics, Status,
+    Edge, LockFilter, LockId, LockPage, LockView, LockspaceId, LockspaceView, ResourceName, ResourceView,
+    Seq, SessionId, SessionView, Statistics, Status,
 };
 use alloc::{boxed::Box, vec::Vec};
 

@@ -4,7 +4,9 @@
 //! an unchecked number, panics on any bytes, or knows what a socket is. `PROTOCOL.md` says the same for strangers.
 
 mod codec;
+mod error;
 mod event;
+mod extension;
 mod frame;
 mod hello;
 mod look;
@@ -12,10 +14,14 @@ mod reply;
 mod request;
 mod session;
 
-pub use codec::{DecodeError, Extension, Extensions};
+pub use codec::{FromClient, FromServer, acknowledge, lock_view_len};
+pub use error::{DecodeError, EncodeError, Fault, Outcome};
 pub use event::Event;
-pub use frame::{FRAME_LEN_MAX, FRAME_LEN_MAX_BEFORE_SESSION, Header, HEADER_LEN, Kind, cut};
-pub use hello::{Hello, MAGIC, PROTOCOL_VERSION, Welcome};
+pub use extension::{EXTENSIONS_MAX, Extension, Extensions};
+pub use frame::{
+    FRAME_LEN_MAX, FRAME_LEN_MAX_BEFORE_SESSION, Family, Frame, HEADER_LEN, Header, Kind, KindRow, cut,
+};
+pub use hello::{Fatal, Hello, MAGIC, PROTOCOL_VERSION, Welcome};
 pub use look::{Look, Seen};
 pub use reply::{Answer, Reply};
 pub use request::{Cancel, Convert, Deq, DeqAll, Enq, EnqPath, Request};
