@@ -92,7 +92,7 @@ pub(super) struct Lock {
 pub(super) struct Marks {
     /// P6: a path request made it as an intent.
     pub(super) intent: bool,
-    /// P3: a path request waits for it.
+    /// P3: a path request that waits made it; while it waits itself, it is what the path waits for.
     pub(super) path: bool,
     /// C5: its held mode was dropped to NL while it converts.
     pub(super) demoted: bool,

@@ -3,20 +3,41 @@
 //! [`Shard::step`] takes a moment, one [`Input`] and a list to which it adds its [`Output`]s. It is total: every input
 //! has an answer, a bad one is refused. Same inputs, same outputs, on every machine.
 //!
-//! Read in this order: `time limits input output` (what goes in and out), `lock resource tree shard` (the data),
-//! `compat grant enq convert deq cancel value_block blocking fence path end` (the rules of `docs/locking.md`, cited by
+//! Read in this order: `time limits input output` (what goes in and out), `slab lock resource tree shard` (the data),
+//! `compat grant enq convert deq cancel value_block blocking fence path undo end` (the rules of `docs/locking.md`, cited by
 //! number), `deadline`, `session` (the register of one session: numbers, handles, retained answers), `show` and
 //! `invariant` (looking, never changing).
 //!
 //! Nothing in this room reads a clock, knows a socket, spawns a thread, writes a log line or draws a random number.
 
+mod blocking;
+mod cancel;
+mod compat;
+mod convert;
+mod deadline;
+mod deq;
+mod end;
+mod enq;
+mod fence;
+mod grant;
 mod input;
+mod invariant;
 mod limits;
+mod lock;
 mod output;
+mod path;
+mod resource;
 pub mod session;
+mod shard;
+mod show;
+mod slab;
 mod time;
+mod tree;
+mod undo;
+mod value_block;
 
 pub use input::{Ask, End, Input, LockRef, Under};
 pub use limits::{DEPTH_MAX, LOOKED_AT_A_STEP, Limits, REMOVALS_A_STEP, SHOWN_MAX};
 pub use output::{Output, Said};
+pub use shard::Shard;
 pub use time::Instant;

@@ -105,7 +105,7 @@ impl<T> Slab<T> {
         assert!(self.slots < self.slots_max, "the caller has asked for room");
         let index = self.slots;
         self.slots += 1;
-        if index as usize % CHUNK_LEN == 0 {
+        if (index as usize).is_multiple_of(CHUNK_LEN) {
             self.chunks.push(Vec::with_capacity(CHUNK_LEN));
         }
         let chunk = self.chunks.last_mut().expect("a chunk was just pushed or has room");

@@ -7,7 +7,7 @@
 use core::fmt;
 
 /// How much a lock lets its holder do, and how much it lets others do beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum LockMode {
     /// Null: does nothing but keep the resource and its value block alive.

@@ -1,0 +1,55 @@
+//! CANCEL: what waits is withdrawn (rules X3, X4, X5 of `docs/locking.md`).
+//!
+//! A cancel has two outcomes and no third: the request has ended, or the lock was granted already. A timeout is a
+//! cancel by the clock.
+
+use super::input::LockRef;
+use super::lock::{At, LockSlot};
+use super::output::{Output, Said};
+use super::path::Told;
+use super::shard::Shard;
+use enq_protocol::vocabulary::{Flags, SessionId, Status};
+
+impl Shard {
+    pub(super) fn cancel(&mut self, session: SessionId, lock: LockRef, flags: Flags, out: &mut Vec<Output>) {
+        let path = self.pending_path(session, lock);
+        let slot = self.resolve(session, lock);
+        if path.is_none() && slot.is_none() {
+            return Self::refuse(session, Status::NoSuchLock, out);
+        }
+        // R2: a cancel takes no flag, FORCEUNLOCK least of all.
+        if !Flags::OF_CANCEL.contains(flags) {
+            return Self::refuse(session, Status::BadParam, out);
+        }
+        let status = match (path, slot) {
+            // P5: the lock that a path waits for stands for the path, and so do those not asked for yet.
+            (Some(path), _) => {
+                self.end_path(path, Status::Cancelled, Told::Yes, out);
+                Status::Done
+            }
+            (None, Some(slot)) if self.withdraw(slot, Status::Cancelled, out) => Status::Done,
+            // X5: too late, and said so.
+            (None, _) => Status::CancelGrant,
+        };
+        out.push(Output { session, said: Said::Done(status) });
+    }
+
+    /// X3, X4, X7: ends the request that waits; false if none does.
+    pub(super) fn withdraw(&mut self, slot: LockSlot, status: Status, out: &mut Vec<Output>) -> bool {
+        let handle = self.locks[slot].handle;
+        let holds = match self.locks[slot].at {
+            At::Granted { .. } => return false,
+            At::Waiting { .. } => None,
+            At::Converting { granted, .. } => Some(granted),
+        };
+        self.tell(slot, Said::Ended { handle, status, holds, record: 0 }, out);
+        if holds.is_none() {
+            // X3: a new request leaves nothing behind.
+            self.remove(slot);
+        } else {
+            // X4: a conversion leaves the lock as it was.
+            self.revert(slot);
+        }
+        true
+    }
+}

@@ -1,0 +1,126 @@
+//! DEQ: a lock is released, by its session or by force (rules X1, X2, T4, P6 of `docs/locking.md`).
+
+use super::input::LockRef;
+use super::lock::{At, LockSlot};
+use super::output::{Output, Said};
+use super::shard::Shard;
+use super::value_block::is_writer;
+use enq_protocol::vocabulary::{Flags, LockId, SessionId, Status};
+
+impl Shard {
+    pub(super) fn deq(
+        &mut self,
+        session: SessionId,
+        lock: LockRef,
+        flags: Flags,
+        value: Option<&[u8]>,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(path) = self.pending_path(session, lock) {
+            let checked = self.check_release(None, flags, value);
+            return match checked {
+                Ok(()) => self.release_path(session, path, lock, out),
+                Err(status) => Self::refuse(session, status, out),
+            };
+        }
+        let Some(slot) = self.resolve(session, lock) else {
+            return Self::refuse(session, Status::NoSuchLock, out);
+        };
+        if let Err(status) = self.check_release(Some(slot), flags, value) {
+            return Self::refuse(session, status, out);
+        }
+        self.counts.deq += 1;
+        let handle = self.locks[slot].handle;
+        self.release_value(slot, flags, value);
+        // X2: a request that waits ends first.
+        let ended = self.locks[slot].at.wanted().is_some();
+        if ended {
+            let said = Said::Ended { handle, status: Status::Aborted, holds: None, record: 0 };
+            self.tell(slot, said, out);
+        }
+        // X1: the lock goes, and the release is answered.
+        out.push(Output { session, said: Said::Released { handle, frees: !ended } });
+        let parent = self.locks[slot].parent;
+        self.remove(slot);
+        if flags.contains(Flags::PATH) {
+            self.release_intents(session, parent, out);
+        }
+    }
+
+    /// R2, T4: may this be released like that?
+    fn check_release(
+        &self,
+        slot: Option<LockSlot>,
+        flags: Flags,
+        value: Option<&[u8]>,
+    ) -> Result<(), Status> {
+        let valblk = flags.contains(Flags::VALBLK);
+        let space = slot.map(|slot| self.resources[self.locks[slot].resource].lockspace);
+        let value_len_max =
+            space.and_then(|space| self.space(space)).map_or(u16::MAX, |space| space.policy.value_len_max);
+        let is_bad = !Flags::OF_DEQ.contains(flags)
+            || (valblk && flags.contains(Flags::IVVALBLK))
+            || valblk != value.is_some()
+            || value.map_or(0, <[u8]>::len) > usize::from(value_len_max);
+        if is_bad {
+            return Err(Status::BadParam);
+        }
+        // T4: sublocks pin their parent.
+        match slot {
+            Some(slot) if self.locks[slot].sublocks > 0 => Err(Status::HasSublocks),
+            _ => Ok(()),
+        }
+    }
+
+    /// P6: upwards, the intents that nothing needs any more.
+    fn release_intents(&mut self, session: SessionId, from: Option<LockSlot>, out: &mut Vec<Output>) {
+        let mut next = from;
+        while let Some(slot) = next {
+            let lock = &self.locks[slot];
+            if !lock.marks.intent || lock.sublocks > 0 || !matches!(lock.at, At::Granted { .. }) {
+                return;
+            }
+            next = lock.parent;
+            let handle = self.remove(slot);
+            out.push(Output { session, said: Said::Gone { handle } });
+        }
+    }
+
+    /// V4: an administrator takes a granted lock away.
+    pub(super) fn force_release(
+        &mut self,
+        lock: LockId,
+        version: u64,
+        by: SessionId,
+        reason: &str,
+        out: &mut Vec<Output>,
+    ) {
+        let slot = match self.check_force(lock, version) {
+            Ok(slot) => slot,
+            Err(status) => return Self::refuse(by, status, out),
+        };
+        out.push(Output { session: by, said: Said::Done(Status::Done) });
+        let handle = self.locks[slot].handle;
+        if let At::Converting { granted, .. } = self.locks[slot].at {
+            let holds = Some(granted);
+            self.tell(slot, Said::Ended { handle, status: Status::Forced, holds, record: 0 }, out);
+        }
+        self.tell(slot, Said::Revoked { handle, by, reason: reason.into() }, out);
+        if is_writer(self.locks[slot].at.held()) {
+            self.abandon_value(slot);
+        }
+        self.remove(slot);
+    }
+
+    fn check_force(&self, lock: LockId, version: u64) -> Result<LockSlot, Status> {
+        let slot = self.slot_of(lock).filter(|slot| !self.is_sealed(*slot)).ok_or(Status::NoSuchLock)?;
+        let lock = &self.locks[slot];
+        if lock.at.held().is_none() || lock.seq.0 != version {
+            return Err(Status::Changed);
+        }
+        if lock.sublocks > 0 {
+            return Err(Status::HasSublocks);
+        }
+        Ok(slot)
+    }
+}

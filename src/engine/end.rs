@@ -1,0 +1,201 @@
+//! Ends: of a session, of everything it holds, of a subtree (rules E1-E3, T6 of `docs/locking.md`).
+//!
+//! An end seals all its locks at once and then removes them in steps of bounded work. A sealed lock still blocks, so
+//! nobody is granted anything that the end has not yet given up.
+
+use super::input::{End, LockRef};
+use super::limits::{LOOKED_AT_A_STEP, REMOVALS_A_STEP};
+use super::lock::{At, LockSlot, SessionSlot, Which};
+use super::output::{Output, Said};
+use super::path::Told;
+use super::shard::Shard;
+use super::value_block::is_writer;
+use enq_protocol::vocabulary::{Flags, SessionId, Status};
+
+/// An end that is under way.
+#[derive(Clone, Debug)]
+pub(super) enum Ending {
+    /// All locks of a session.
+    Whole { session: SessionSlot, end: End },
+    /// All sublocks of a lock; `level` and `next` say where it is, from the deepest level upwards.
+    Under { root: LockSlot, session: SessionSlot, invalidate: bool, level: usize, next: Option<LockSlot> },
+}
+
+impl Shard {
+    /// Is an end under way, so that Continue has something to do?
+    #[must_use]
+    pub fn has_ending(&self) -> bool {
+        !self.endings.is_empty()
+    }
+
+    /// E1: is this lock's end under way?
+    pub(super) fn is_sealed(&self, slot: LockSlot) -> bool {
+        if self.endings.is_empty() {
+            return false;
+        }
+        let lock = &self.locks[slot];
+        if lock.session.is_some_and(|session| self.attendances[session].sealed) {
+            return true;
+        }
+        self.endings.iter().any(|ending| match ending {
+            Ending::Under { root, .. } => self.is_below(slot, *root),
+            Ending::Whole { .. } => false,
+        })
+    }
+
+    fn is_below(&self, slot: LockSlot, root: LockSlot) -> bool {
+        let mut parents = std::iter::successors(self.locks[slot].parent, |up| self.locks[*up].parent);
+        parents.any(|up| up == root)
+    }
+
+    /// E1: seals all locks of a session.
+    pub(super) fn seal_session(&mut self, session: SessionId, end: End) {
+        let Some(slot) = self.sessions.get(&session).copied() else { return };
+        let was_sealed = std::mem::replace(&mut self.attendances[slot].sealed, true);
+        if was_sealed {
+            // A session that dies while it is releasing everything.
+            for ending in &mut self.endings {
+                match ending {
+                    Ending::Whole { session, end: under_way } if *session == slot => *under_way = end,
+                    Ending::Whole { .. } | Ending::Under { .. } => {}
+                }
+            }
+            return;
+        }
+        self.endings.push_back(Ending::Whole { session: slot, end });
+    }
+
+    /// T6: seals all sublocks of a lock. Says nothing unless it refuses; the answer comes when Continue is through.
+    pub(super) fn seal_sublocks(
+        &mut self,
+        session: SessionId,
+        lock: LockRef,
+        flags: Flags,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(root) = self.resolve(session, lock) else {
+            return Self::refuse(session, Status::NoSuchLock, out);
+        };
+        if !Flags::OF_DEQ_ALL.contains(flags) {
+            return Self::refuse(session, Status::BadParam, out);
+        }
+        let Some(session) = self.locks[root].session else { return };
+        let level = self.attendances[session].levels.len() - 1;
+        let next = self.attendances[session].levels[level].head;
+        let invalidate = flags.contains(Flags::IVVALBLK);
+        self.endings.push_back(Ending::Under { root, session, invalidate, level, next });
+    }
+
+    /// E1: removes the next locks of the oldest end.
+    pub(super) fn continue_end(&mut self, out: &mut Vec<Output>) {
+        match self.endings.front().cloned() {
+            None => {}
+            Some(Ending::Whole { session, end }) => self.continue_whole(session, end, out),
+            Some(Ending::Under { .. }) => self.continue_under(out),
+        }
+    }
+
+    fn continue_whole(&mut self, session: SessionSlot, end: End, out: &mut Vec<Output>) {
+        for _ in 0..REMOVALS_A_STEP {
+            let levels = &self.attendances[session].levels;
+            let Some(slot) = levels.iter().rev().find_map(|level| level.head) else { break };
+            match end {
+                End::ReleasedAll { invalidate } => self.end_lock(slot, invalidate, Told::Yes, out),
+                End::Closed if self.stays(slot) => self.orphan(slot),
+                End::Closed => self.end_lock(slot, false, Told::No, out),
+                End::Died if self.stays(slot) => self.orphan(slot),
+                End::Died => self.end_lock(slot, true, Told::No, out),
+            }
+        }
+        if self.attendances[session].locks > 0 {
+            return;
+        }
+        self.endings.pop_front();
+        match end {
+            End::ReleasedAll { .. } => self.attendances[session].sealed = false,
+            End::Closed | End::Died => {
+                let attendance = self.attendances.take(session);
+                self.sessions.remove(&attendance.session);
+            }
+        }
+    }
+
+    fn continue_under(&mut self, out: &mut Vec<Output>) {
+        let mut removed = 0;
+        for _ in 0..LOOKED_AT_A_STEP {
+            let Some(Ending::Under { root, session, invalidate, level, next }) = self.endings.front_mut()
+            else {
+                return;
+            };
+            let (root, session, invalidate) = (*root, *session, *invalidate);
+            let Some(slot) = *next else {
+                // This level is through; the level of the root itself is not looked at.
+                *level -= 1;
+                let at = *level;
+                *next = self.attendances[session].levels[at].head;
+                if at == usize::from(self.resources[self.locks[root].resource].depth) {
+                    self.endings.pop_front();
+                    return;
+                }
+                continue;
+            };
+            *next = self.locks[slot].after(Which::Session);
+            if self.is_below(slot, root) {
+                self.end_lock(slot, invalidate, Told::Yes, out);
+                removed += 1;
+            }
+            if removed == REMOVALS_A_STEP {
+                return;
+            }
+        }
+    }
+
+    /// A lock is about to leave the list of its session: an end that would look at it next looks at the one after.
+    pub(super) fn step_over(&mut self, slot: LockSlot) {
+        for ending in &mut self.endings {
+            match ending {
+                Ending::Under { next, .. } if *next == Some(slot) => {
+                    *next = self.locks[slot].after(Which::Session);
+                }
+                Ending::Under { .. } | Ending::Whole { .. } => {}
+            }
+        }
+    }
+
+    /// T6, E2: one lock of an end goes.
+    fn end_lock(&mut self, slot: LockSlot, invalidate: bool, told: Told, out: &mut Vec<Output>) {
+        self.counts.deq += 1;
+        if let Some(path) = self.path_waiting_for(slot) {
+            return self.end_path(path, Status::Aborted, told, out);
+        }
+        let lock = &self.locks[slot];
+        let handle = lock.handle;
+        if told == Told::Yes {
+            let said = if lock.at.wanted().is_some() {
+                Said::Ended { handle, status: Status::Aborted, holds: None, record: 0 }
+            } else {
+                Said::Gone { handle }
+            };
+            self.tell(slot, said, out);
+        }
+        // E2: a writer that died leaves its block not valid.
+        if invalidate && is_writer(self.locks[slot].at.held()) {
+            self.abandon_value(slot);
+        }
+        self.remove(slot);
+    }
+
+    /// E3: does this lock outlive its session?
+    fn stays(&self, slot: LockSlot) -> bool {
+        let lock = &self.locks[slot];
+        lock.at.held().is_some() && (lock.has(Flags::PERSISTENT) || lock.sublocks > 0)
+    }
+
+    /// E3: the lock stays, without session; a conversion under way is dropped.
+    fn orphan(&mut self, slot: LockSlot) {
+        if let At::Converting { .. } = self.locks[slot].at {
+            self.revert(slot);
+        }
+        self.unattend(slot);
+    }
+}

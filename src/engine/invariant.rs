@@ -1,0 +1,129 @@
+//! What must be true between two steps, in sentences. Tests ask after every step; releases never do.
+//!
+//! Each check recomputes from the locks themselves what the shard keeps as a summary.
+
+use super::compat::fit;
+use super::lock::{At, LockSlot, ResourceSlot, Which};
+use super::resource::Resource;
+use super::shard::Shard;
+use enq_protocol::vocabulary::{Flags, LockMode};
+
+impl Shard {
+    /// Says what is wrong, if anything is.
+    ///
+    /// # Errors
+    /// The sentence that does not hold, with the place.
+    pub fn check(&self) -> Result<(), String> {
+        ensure(self.work.is_empty() && self.entered.is_empty(), || "a step leaves nothing to do".into())?;
+        for (slot, resource) in self.resources.iter() {
+            let name = self.path_of(slot);
+            self.check_summaries(slot, resource).map_err(|wrong| format!("{name:?}: {wrong}"))?;
+            self.check_queues(slot, resource).map_err(|wrong| format!("{name:?}: {wrong}"))?;
+            self.check_holders(resource).map_err(|wrong| format!("{name:?}: {wrong}"))?;
+        }
+        for (slot, lock) in self.locks.iter() {
+            let sublocks = self.locks.iter().filter(|(_, other)| other.parent == Some(slot)).count();
+            ensure(sublocks == lock.sublocks as usize, || format!("{slot:?} counts its sublocks"))?;
+            ensure(lock.marks.deadline == self.deadlines.of(slot).is_some(), || {
+                format!("{slot:?} knows whether it has a deadline")
+            })?;
+            ensure(!lock.marks.deadline || lock.at.wanted().is_some(), || {
+                format!("{slot:?} has a deadline only while it waits")
+            })?;
+            ensure(!lock.marks.value || lock.at.wanted().is_some(), || {
+                format!("{slot:?} keeps a value only while it waits")
+            })?;
+        }
+        self.check_sessions()
+    }
+
+    fn check_summaries(&self, slot: ResourceSlot, resource: &Resource) -> Result<(), String> {
+        let locks: Vec<_> = self.locks.iter().filter(|(_, lock)| lock.resource == slot).collect();
+        ensure(!resource.is_unused(), || "a resource has a lock or a subresource".into())?;
+        ensure(resource.locks() as usize == locks.len(), || "all locks are in a queue".into())?;
+        for mode in LockMode::ALL {
+            let holding = locks.iter().filter(|(_, lock)| lock.at.held() == Some(mode)).count();
+            ensure(resource.holding(mode) as usize == holding, || format!("holders of {mode} are counted"))?;
+            let wanting = locks.iter().any(|(_, lock)| lock.at.wanted() == Some(mode));
+            ensure(resource.wanted().contains(mode) == wanting, || format!("who wants {mode} is counted"))?;
+        }
+        let noorder = |slot: &(LockSlot, _)| {
+            let lock = &self.locks[slot.0];
+            lock.at.wanted().is_some() && lock.asks(Flags::NOORDER)
+        };
+        let disorderly = locks.iter().map(|(slot, _)| (*slot, ())).filter(noorder).count();
+        ensure(resource.disorderly as usize == disorderly, || "NOORDER is counted".into())?;
+        let found = self.resource_at(resource.lockspace, &self.path_of(slot));
+        ensure(found == Some(slot), || "it is found by its name".into())
+    }
+
+    /// The invariants (ii), (iii), (iv): nobody waits who could be granted.
+    fn check_queues(&self, _: ResourceSlot, resource: &Resource) -> Result<(), String> {
+        let could = |slot: LockSlot| {
+            let lock = &self.locks[slot];
+            let wanted = lock.at.wanted()?;
+            if self.is_sealed(slot) {
+                return None;
+            }
+            fit(resource, lock.at.held(), wanted, lock.request)
+        };
+        let head_could = |head: Option<LockSlot>| head.and_then(could).is_some();
+        ensure(!head_could(resource.conversion.head), || "the head of the conversion queue clashes".into())?;
+        ensure(!resource.conversion.is_empty() || !head_could(resource.waiting.head), || {
+            "the head of the waiting queue clashes while nobody converts".into()
+        })?;
+        let converting = resource.conversion.iter(&self.locks, Which::Queue);
+        let mut queued = converting.chain(resource.waiting.iter(&self.locks, Which::Queue));
+        ensure(!queued.any(|slot| self.locks[slot].asks(Flags::NOORDER) && could(slot).is_some()), || {
+            "nobody with NOORDER waits who does not clash".into()
+        })
+    }
+
+    /// The invariants (i), (v) and F2.
+    fn check_holders(&self, resource: &Resource) -> Result<(), String> {
+        let granted = resource.granted.iter(&self.locks, Which::Queue);
+        let holders: Vec<_> = granted.chain(resource.conversion.iter(&self.locks, Which::Queue)).collect();
+        for (at, one) in holders.iter().enumerate() {
+            for other in &holders[at + 1..] {
+                let held = |slot: &LockSlot| self.locks[*slot].at.held().unwrap_or(LockMode::Nl);
+                ensure(held(one).is_compatible(held(other)), || "what is held is compatible".into())?;
+            }
+            let lock = &self.locks[*one];
+            let fenced = lock.at.held().is_some_and(LockMode::is_fenced);
+            ensure(!fenced || lock.fence == resource.fence, || "fenced holders share a fence".into())?;
+            if let At::Granted { granted } = lock.at
+                && lock.lasting.contains(Flags::BLKAST)
+                && !self.is_sealed(*one)
+            {
+                let blocked = granted.conflicts().intersection(resource.wanted());
+                ensure(blocked.iter().all(|mode| lock.told.covers(mode)), || {
+                    format!("{one:?} has been told what it blocks")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_sessions(&self) -> Result<(), String> {
+        for (slot, attendance) in self.attendances.iter() {
+            let mut found = 0;
+            for (depth, level) in attendance.levels.iter().enumerate() {
+                for lock in level.iter(&self.locks, Which::Session) {
+                    let lock = &self.locks[lock];
+                    let in_place = lock.session == Some(slot)
+                        && usize::from(self.resources[lock.resource].depth) == depth;
+                    ensure(in_place, || "a session's locks are listed by depth".into())?;
+                    found += 1;
+                }
+            }
+            ensure(found == attendance.locks, || "a session's locks are counted".into())?;
+            let total = self.locks.iter().filter(|(_, lock)| lock.session == Some(slot)).count();
+            ensure(total == attendance.locks as usize, || "a session's locks are all listed".into())?;
+        }
+        Ok(())
+    }
+}
+
+fn ensure(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(sentence()) }
+}

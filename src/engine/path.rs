@@ -1,0 +1,341 @@
+//! Path locks: a leaf and the intents on its ancestors, in one request (rules P1-P7 of `docs/locking.md`).
+//!
+//! A path that can be granted at once leaves nothing here. One that waits is kept until it is granted or ends: which
+//! locks it has made so far, and what it will ask for further down. It never waits at two levels.
+
+use super::enq::{Asked, Spot};
+use super::grant::may_grant_new;
+use super::input::Ask;
+use super::limits::DEPTH_MAX;
+use super::lock::{At, LockSlot, ResourceSlot, SessionSlot, Which};
+use super::output::{Output, Said};
+use super::shard::{Map, Shard, map};
+use super::slab::{Slab, Slot};
+use super::time::Instant;
+use super::tree::Above;
+use enq_protocol::vocabulary::{
+    Flags, Grant, Handle, LockMode, LockspaceId, Owner, ResourceName, SessionId, Status,
+};
+
+pub(super) type PathSlot = Slot<Path>;
+
+/// Is the session told that its path has ended?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Yes: it goes on.
+    Yes,
+    /// No: it has ended itself.
+    No,
+}
+
+/// A path request that waits.
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    pub(super) session: SessionId,
+    mode: LockMode,
+    flags: Flags,
+    owner: Owner,
+    priority: u8,
+    reason: Box<[u8]>,
+    deadline: Option<Instant>,
+    lockspace: LockspaceId,
+    names: Box<[ResourceName]>,
+    pub(super) handles: Box<[Handle]>,
+    pub(super) levels: Vec<Level>,
+}
+
+/// A level that has its lock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Level {
+    pub(super) lock: LockSlot,
+    pub(super) made: bool,
+}
+
+/// What a handle that the session register gave away leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Named {
+    /// A lock that a path made.
+    Lock(LockSlot),
+    /// A level of a path that was not asked for yet.
+    Path(PathSlot),
+}
+
+/// The paths of a shard.
+#[derive(Clone)]
+pub(super) struct Paths {
+    pub(super) waiting: Slab<Path>,
+    pub(super) by_handle: Map<(SessionSlot, Handle), Named>,
+    /// The path that waits and made this lock.
+    pub(super) of_lock: Map<LockSlot, PathSlot>,
+}
+
+/// How far a path got.
+enum Descent {
+    Granted(Grant),
+    Waits(LockSlot),
+    Refused(Status),
+}
+
+impl Paths {
+    pub(super) fn new(seed: u64) -> Paths {
+        Paths { waiting: Slab::new(u32::MAX - 1), by_handle: map(seed), of_lock: map(seed) }
+    }
+
+    /// The lock with this handle, if a path made it.
+    pub(super) fn lock_at(&self, session: SessionSlot, handle: Handle) -> Option<LockSlot> {
+        match self.by_handle.get(&(session, handle))? {
+            Named::Lock(slot) => Some(*slot),
+            Named::Path(_) => None,
+        }
+    }
+
+    pub(super) fn forget_handle(&mut self, session: SessionSlot, handle: Handle) {
+        self.by_handle.remove(&(session, handle));
+    }
+}
+
+impl Path {
+    /// P1: what the ancestors of a leaf in this mode need.
+    fn intent(mode: LockMode) -> LockMode {
+        match mode {
+            LockMode::Nl | LockMode::Cr | LockMode::Pr => LockMode::Cr,
+            LockMode::Cw | LockMode::Pw | LockMode::Ex => LockMode::Cw,
+        }
+    }
+
+    fn is_leaf(&self, level: usize) -> bool {
+        level + 1 == self.names.len()
+    }
+
+    pub(super) fn leaf_handle(&self) -> Handle {
+        *self.handles.last().expect("a path has a level")
+    }
+
+    /// P7: what is asked at a level.
+    fn ask(&self, level: usize) -> Ask<'_> {
+        let every_level =
+            Flags::NOQUEUE | Flags::BLKAST | Flags::PERSISTENT | Flags::NODLCKWT | Flags::NODLCKBLK;
+        let (mode, flags) = if self.is_leaf(level) {
+            (self.mode, self.flags)
+        } else {
+            (Path::intent(self.mode), Flags(self.flags.0 & every_level.0))
+        };
+        let Path { session, owner, priority, .. } = *self;
+        Ask { session, mode, flags, owner, timeout_ms: None, priority, reason: &self.reason }
+    }
+}
+
+impl Shard {
+    pub(super) fn enq_path(
+        &mut self,
+        ask: &Ask<'_>,
+        handles: &[Handle],
+        lockspace: LockspaceId,
+        names: &[ResourceName],
+        out: &mut Vec<Output>,
+    ) {
+        self.counts.enq_new += 1;
+        if let Err(status) = self.check_path(ask, handles, lockspace, names) {
+            return Self::refuse(ask.session, status, out);
+        }
+        let mut path = Path {
+            session: ask.session,
+            mode: ask.mode,
+            flags: ask.flags,
+            owner: ask.owner,
+            priority: ask.priority,
+            reason: ask.reason.into(),
+            deadline: None,
+            lockspace,
+            names: names.into(),
+            handles: handles.into(),
+            levels: Vec::with_capacity(names.len()),
+        };
+        // P4: with NOQUEUE all levels are tested first.
+        if ask.flags.contains(Flags::NOQUEUE)
+            && let Some((resource, mode)) = self.first_refusal(&path)
+        {
+            let (blocker, waiting) = self.blocker(resource, None, mode);
+            self.not_queued(ask.session, blocker, waiting, out);
+            if ask.flags.contains(Flags::NOQUEUEBAST) {
+                self.notices_of_refusal(resource, None, mode, out);
+            }
+            return;
+        }
+        match self.descend(&mut path) {
+            Descent::Granted(leaf) => {
+                let levels = self.levels_of(&path);
+                out.push(Output { session: ask.session, said: Said::PathGranted { leaf, levels } });
+                self.free_unused_handles(&path, out);
+            }
+            Descent::Waits(slot) => {
+                path.deadline = self.deadline_after(slot, ask.timeout_ms);
+                let said = Said::Queued { handle: path.leaf_handle(), lock: self.id_of(slot) };
+                out.push(Output { session: ask.session, said });
+                self.keep_path(path, slot);
+            }
+            Descent::Refused(status) => {
+                Self::refuse(ask.session, status, out);
+                for level in path.levels.iter().rev().filter(|level| level.made) {
+                    self.remove(level.lock);
+                }
+            }
+        }
+    }
+
+    /// The checks of a path request, in the order of R2.
+    fn check_path(
+        &self,
+        ask: &Ask<'_>,
+        handles: &[Handle],
+        lockspace: LockspaceId,
+        names: &[ResourceName],
+    ) -> Result<(), Status> {
+        if names.len() > usize::from(DEPTH_MAX) + 1 {
+            return Err(Status::TooDeep);
+        }
+        self.check_ask(ask, lockspace)?;
+        if names.is_empty() || names.len() != handles.len() {
+            return Err(Status::BadParam);
+        }
+        let policy = &self.space(lockspace).ok_or(Status::NoSuchSpace)?.policy;
+        if names.len() > 1 && !policy.modes.contains(Path::intent(ask.mode)) {
+            return Err(Status::Denied);
+        }
+        if !self.locks.has_room_for(names.len()) {
+            return Err(Status::NoSpace);
+        }
+        Ok(())
+    }
+
+    /// P4: the first resource of the path that would refuse, and the mode it would refuse.
+    fn first_refusal(&self, path: &Path) -> Option<(ResourceSlot, LockMode)> {
+        let mut above = Above::Lockspace(path.lockspace);
+        for (level, name) in path.names.iter().enumerate() {
+            // What is not there yet cannot refuse, nor can anything below it.
+            let resource = self.tree.find(&self.resources, above, name.as_bytes())?;
+            let ask = path.ask(level);
+            let reused = !path.is_leaf(level) && self.reusable(resource, path).is_some();
+            if !reused && may_grant_new(&self.resources[resource], ask.mode, ask.flags).is_none() {
+                return Some((resource, ask.mode));
+            }
+            above = Above::Resource(resource);
+        }
+        None
+    }
+
+    /// P2, P3: goes down from where the path is, until it is granted, waits or is refused.
+    fn descend(&mut self, path: &mut Path) -> Descent {
+        loop {
+            let level = path.levels.len();
+            let spot = match path.levels.last() {
+                None => Spot {
+                    lockspace: path.lockspace,
+                    above: Above::Lockspace(path.lockspace),
+                    parent: None,
+                    depth: 0,
+                },
+                Some(above) => match self.spot_under(above.lock) {
+                    Ok(spot) => spot,
+                    Err(status) => return Descent::Refused(status),
+                },
+            };
+            let name = &path.names[level];
+            let resource = self.resource_named(spot.lockspace, spot.above, spot.depth, name);
+            let is_leaf = path.is_leaf(level);
+            if !is_leaf && let Some(lock) = self.reusable(resource, path) {
+                path.levels.push(Level { lock, made: false });
+                continue;
+            }
+            match self.ask_new(&path.ask(level), path.handles[level], &spot, resource) {
+                Asked::Granted(lock, grant) => {
+                    self.locks[lock].marks.intent = !is_leaf;
+                    path.levels.push(Level { lock, made: true });
+                    if is_leaf {
+                        return Descent::Granted(grant);
+                    }
+                }
+                Asked::Queued(lock) => {
+                    self.locks[lock].marks.intent = !is_leaf;
+                    path.levels.push(Level { lock, made: true });
+                    return Descent::Waits(lock);
+                }
+                Asked::NotQueued { .. } => {
+                    self.drop_unused(resource);
+                    return Descent::Refused(Status::NotQueued);
+                }
+                Asked::Refused(status) => {
+                    self.drop_unused(resource);
+                    return Descent::Refused(status);
+                }
+            }
+        }
+    }
+
+    /// P2: this owner's lock with the lowest id that covers the intent. Of the resource's granted queue and the
+    /// session's locks at that depth, the shorter one is searched to its end.
+    fn reusable(&self, resource: ResourceSlot, path: &Path) -> Option<LockSlot> {
+        let session = *self.sessions.get(&path.session)?;
+        let depth = usize::from(self.resources[resource].depth);
+        let mut granted = self.resources[resource].granted.iter(&self.locks, Which::Queue);
+        let mut own = self.attendances[session].levels.get(depth)?.iter(&self.locks, Which::Session);
+        let intent = Path::intent(path.mode);
+        let covers = |slot: &LockSlot| {
+            let lock = &self.locks[*slot];
+            lock.resource == resource
+                && lock.session == Some(session)
+                && lock.owner == path.owner
+                && matches!(lock.at, At::Granted { granted } if granted.covers(intent))
+                && !self.is_sealed(*slot)
+        };
+        let by_id = |slot: &LockSlot| self.id_of(*slot);
+        let (mut of_granted, mut of_own) = (None::<LockSlot>, None::<LockSlot>);
+        loop {
+            let Some(slot) = granted.next() else { return of_granted };
+            of_granted = of_granted.into_iter().chain(Some(slot).filter(covers)).min_by_key(by_id);
+            let Some(slot) = own.next() else { return of_own };
+            of_own = of_own.into_iter().chain(Some(slot).filter(covers)).min_by_key(by_id);
+        }
+    }
+
+    /// Keeps a path that waits for this lock.
+    fn keep_path(&mut self, path: Path, waits_for: LockSlot) {
+        let Some(session) = self.sessions.get(&path.session).copied() else { return };
+        if let Some(deadline) = path.deadline {
+            self.set_deadline(waits_for, deadline);
+        }
+        let handles = path.handles.clone();
+        let levels = path.levels.clone();
+        let slot = self.paths.waiting.insert(path);
+        for (at, handle) in handles.iter().enumerate() {
+            let named = match levels.get(at) {
+                Some(Level { made: true, lock }) => {
+                    self.locks[*lock].marks.path = true;
+                    self.locks[*lock].marks.by_handle = true;
+                    self.paths.of_lock.insert(*lock, slot);
+                    Named::Lock(*lock)
+                }
+                Some(Level { made: false, .. }) | None => Named::Path(slot),
+            };
+            self.paths.by_handle.insert((session, *handle), named);
+        }
+    }
+
+    /// P3: the lock that a path waited for is granted, and the path goes on.
+    pub(super) fn advance_path(&mut self, granted: LockSlot, grant: Grant, out: &mut Vec<Output>) {
+        let Some(slot) = self.paths.of_lock.get(&granted).copied() else { return };
+        let mut path = self.take_path(slot);
+        let is_leaf = path.levels.len() == path.names.len();
+        match if is_leaf { Descent::Granted(grant) } else { self.descend(&mut path) } {
+            Descent::Granted(leaf) => {
+                let levels = self.levels_of(&path);
+                let session = path.session;
+                out.push(Output { session, said: Said::PathGrantedLater { leaf, levels } });
+                self.free_unused_handles(&path, out);
+                self.name_locks(&path);
+            }
+            Descent::Waits(lock) => self.keep_path(path, lock),
+            Descent::Refused(status) => self.undo_path(&path, status, Told::Yes, out),
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! One shard: the locks of all resource trees whose root falls to it, as a function of its inputs.
+//!
+//! [`Shard::step`] is the only way to change it. A step takes one input, leaves its outputs in order, and ends with
+//! nothing left to do: every resource it touched has been swept, every path it freed has gone on.
+
+use super::deadline::Deadlines;
+use super::end::Ending;
+use super::input::{Ask, Input, LockRef};
+use super::limits::Limits;
+use super::lock::{At, List, Lock, LockSlot, ResourceSlot, SessionSlot, Which};
+use super::output::{Output, Said};
+use super::path::Paths;
+use super::resource::Resource;
+use super::slab::Slab;
+use super::time::Instant;
+use super::tree::Tree;
+use enq_protocol::vocabulary::{
+    Grant, Handle, LockId, LockspaceId, Place, Policy, Serial, SessionId, Stamp, Statistics, Status,
+};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+
+/// A hash map with a seed that is given: its order never reaches an output, and nothing here iterates over one.
+pub(super) type Map<K, V> = HashMap<K, V, FixedState>;
+
+/// An empty map with this seed.
+pub(super) fn map<K, V>(seed: u64) -> Map<K, V> {
+    Map::with_hasher(FixedState::with_seed(seed))
+}
+
+/// A session as a shard knows it: where its locks are, and whether they are ending.
+#[derive(Clone, Debug)]
+pub(super) struct Attendance {
+    pub(super) session: SessionId,
+    /// E1: its locks are sealed.
+    pub(super) sealed: bool,
+    /// Its locks by depth, oldest first.
+    pub(super) levels: Vec<List>,
+    pub(super) locks: u32,
+}
+
+/// A lockspace as a shard knows it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Space {
+    pub(super) policy: Policy,
+    pub(super) locks: u64,
+    pub(super) resources: u64,
+}
+
+/// What a step has still to do before it ends.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    /// Sweep a resource that changed.
+    Sweep(ResourceSlot),
+    /// Go on with the path that waited for this lock.
+    Advance(LockSlot, Grant),
+}
+
+/// One of the 256 parts of the lock table; see the front page.
+#[derive(Clone)]
+pub struct Shard {
+    number: u8,
+    pub(super) limits: Limits,
+    serial: Serial,
+    pub(super) now: Instant,
+    pub(super) epoch: u32,
+    /// Grants of this epoch.
+    pub(super) grants: u64,
+    stamps: u64,
+    pub(super) locks: Slab<Lock>,
+    pub(super) resources: Slab<Resource>,
+    pub(super) tree: Tree,
+    pub(super) attendances: Slab<Attendance>,
+    pub(super) sessions: Map<SessionId, SessionSlot>,
+    spaces: Vec<Option<Space>>,
+    pub(super) deadlines: Deadlines,
+    pub(super) reasons: Map<LockSlot, Box<[u8]>>,
+    pub(super) values: Map<LockSlot, Box<[u8]>>,
+    pub(super) paths: Paths,
+    pub(super) endings: VecDeque<Ending>,
+    pub(super) work: VecDeque<Work>,
+    /// Locks that came into the granted queue since their resource was last swept (B1).
+    pub(super) entered: Vec<LockSlot>,
+    pub(super) counts: Statistics,
+}
+
+impl Shard {
+    /// An empty shard with this number; lockspace 0 is there with the default policy. The seed goes into hash tables
+    /// only and changes no output.
+    #[must_use]
+    pub fn new(number: u8, limits: Limits, epoch: u32, hash_seed: u64) -> Shard {
+        Shard {
+            number,
+            limits,
+            serial: Serial::default(),
+            now: Instant::START,
+            epoch,
+            grants: 0,
+            stamps: 0,
+            locks: Slab::new(LockId::SLOT_MAX),
+            resources: Slab::new(u32::MAX - 1),
+            tree: Tree::new(hash_seed),
+            attendances: Slab::new(u32::MAX - 1),
+            sessions: map(hash_seed),
+            spaces: vec![Some(Space::default())],
+            deadlines: Deadlines::new(hash_seed),
+            reasons: map(hash_seed),
+            values: map(hash_seed),
+            paths: Paths::new(hash_seed),
+            endings: VecDeque::new(),
+            work: VecDeque::new(),
+            entered: Vec::new(),
+            counts: Statistics::default(),
+        }
+    }
+
+    /// Takes one input and adds its outputs to `out`, in the order in which they are to be told. Total: every input
+    /// has its answer. Time that goes back is taken as standing still.
+    pub fn step(&mut self, now: Instant, input: Input<'_>, out: &mut Vec<Output>) -> Serial {
+        self.now = self.now.max(now);
+        self.serial = Serial(self.serial.0 + 1);
+        match input {
+            Input::Enq { ask, handle, under, name } => self.enq(&ask, handle, under, name, out),
+            Input::EnqPath { ask, handles, lockspace, path } => {
+                self.enq_path(&ask, handles, lockspace, path, out);
+            }
+            Input::Convert { session, lock, mode, flags, timeout_ms, priority, value } => {
+                let asked = super::convert::Asked { mode, flags, timeout_ms, priority, value };
+                self.convert(session, lock, &asked, out);
+            }
+            Input::Deq { session, lock, flags, value } => self.deq(session, lock, flags, value, out),
+            Input::Cancel { session, lock, flags } => self.cancel(session, lock, flags, out),
+            Input::SealSession { session, end } => self.seal_session(session, end),
+            Input::SealSublocks { session, lock, flags } => self.seal_sublocks(session, lock, flags, out),
+            Input::Continue => self.continue_end(out),
+            Input::Tick => self.tick(out),
+            Input::SetPolicy { lockspace, policy } => self.set_policy(lockspace, policy),
+            Input::ForceRelease { lock, version, by, reason } => {
+                self.force_release(lock, version, by, reason, out);
+            }
+            Input::SetPriority { lock, priority } => self.set_priority(lock, priority, out),
+            Input::RaiseEpoch { epoch } => self.raise_epoch(epoch),
+        }
+        self.settle(out);
+        self.serial
+    }
+
+    /// Where the last step stands in the history of all locks.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place::new(self.number, self.serial)
+    }
+
+    /// G8: sweeps what was touched and lets paths go on, until nothing is left.
+    pub(super) fn settle(&mut self, out: &mut Vec<Output>) {
+        while let Some(work) = self.work.pop_front() {
+            match work {
+                Work::Sweep(resource) => {
+                    self.resources[resource].to_sweep = false;
+                    self.sweep(resource, out);
+                    self.drop_unused(resource);
+                }
+                Work::Advance(slot, grant) => self.advance_path(slot, grant, out),
+            }
+        }
+    }
+
+    /// Notes that a resource changed; it is swept once, in its turn.
+    pub(super) fn touch(&mut self, resource: ResourceSlot) {
+        if !std::mem::replace(&mut self.resources[resource].to_sweep, true) {
+            self.work.push_back(Work::Sweep(resource));
+        }
+    }
+
+    /// Says something to the session of a lock; an orphan's is said to nobody.
+    pub(super) fn tell(&self, slot: LockSlot, said: Said, out: &mut Vec<Output>) {
+        if let Some(session) = self.locks[slot].session {
+            out.push(Output { session: self.attendances[session].session, said });
+        }
+    }
+
+    /// Refuses the input of this session.
+    pub(super) fn refuse(session: SessionId, status: Status, out: &mut Vec<Output>) {
+        out.push(Output { session, said: Said::Refused { status, blocker: None, waiting: 0 } });
+    }
+
+    /// The id of a live lock.
+    pub(super) fn id_of(&self, slot: LockSlot) -> LockId {
+        LockId::new(self.number, slot.index(), self.locks.generation(slot))
+    }
+
+    /// X6: the lock that is meant, if it is this session's and not sealed.
+    pub(super) fn resolve(&self, session: SessionId, lock: LockRef) -> Option<LockSlot> {
+        let slot = match lock {
+            LockRef::Id(id) => self.slot_of(id)?,
+            LockRef::Handle(handle) => self.paths.lock_at(*self.sessions.get(&session)?, handle)?,
+        };
+        let owner = self.locks[slot].session?;
+        (self.attendances[owner].session == session && !self.is_sealed(slot)).then_some(slot)
+    }
+
+    /// The slot of a lock id, whoever's it is.
+    pub(super) fn slot_of(&self, id: LockId) -> Option<LockSlot> {
+        (id.shard() == self.number).then(|| self.locks.find(id.slot(), id.generation())).flatten()
+    }
+
+    pub(super) fn next_stamp(&mut self) -> Stamp {
+        self.stamps += 1;
+        Stamp(self.stamps)
+    }
+
+    /// Enters a lock into the list of its session; the lock's queue is the caller's business.
+    pub(super) fn attend(&mut self, ask: &Ask<'_>, lock: Lock, depth: u8) -> LockSlot {
+        let session = match self.sessions.get(&ask.session) {
+            Some(slot) => *slot,
+            None => {
+                let attendance =
+                    Attendance { session: ask.session, sealed: false, levels: Vec::new(), locks: 0 };
+                let slot = self.attendances.insert(attendance);
+                self.sessions.insert(ask.session, slot);
+                slot
+            }
+        };
+        let lockspace = self.resources[lock.resource].lockspace;
+        let slot = self.locks.insert(Lock { session: Some(session), ..lock });
+        let attendance = &mut self.attendances[session];
+        let depth = usize::from(depth);
+        if attendance.levels.len() <= depth {
+            attendance.levels.resize(depth + 1, List::default());
+        }
+        attendance.levels[depth].push_back(&mut self.locks, Which::Session, slot);
+        attendance.locks += 1;
+        if let Some(parent) = self.locks[slot].parent {
+            self.locks[parent].sublocks += 1;
+        }
+        if let Some(space) = self.space_mut(lockspace) {
+            space.locks += 1;
+        }
+        if !ask.reason.is_empty() {
+            self.locks[slot].marks.reason = true;
+            self.reasons.insert(slot, ask.reason.into());
+        }
+        slot
+    }
+
+    /// Takes a lock out of the list of its session; it goes, or becomes an orphan.
+    pub(super) fn unattend(&mut self, slot: LockSlot) {
+        let Some(session) = self.locks[slot].session.take() else { return };
+        self.step_over(slot);
+        let depth = usize::from(self.resources[self.locks[slot].resource].depth);
+        let attendance = &mut self.attendances[session];
+        attendance.levels[depth].remove(&mut self.locks, Which::Session, slot);
+        attendance.locks -= 1;
+        if std::mem::take(&mut self.locks[slot].marks.by_handle) {
+            self.paths.forget_handle(session, self.locks[slot].handle);
+        }
+    }
+
+    /// Puts a lock into the queue that its `at` names.
+    pub(super) fn admit(&mut self, slot: LockSlot) {
+        let lock = &self.locks[slot];
+        self.counts.converting += u64::from(matches!(lock.at, At::Converting { .. }));
+        self.counts.waiting += u64::from(matches!(lock.at, At::Waiting { .. }));
+        self.resources[lock.resource].admit(&mut self.locks, slot);
+    }
+
+    /// Takes a lock out of the queue that its `at` names.
+    pub(super) fn dismiss(&mut self, slot: LockSlot) {
+        let lock = &self.locks[slot];
+        self.counts.converting -= u64::from(matches!(lock.at, At::Converting { .. }));
+        self.counts.waiting -= u64::from(matches!(lock.at, At::Waiting { .. }));
+        self.resources[lock.resource].dismiss(&mut self.locks, slot);
+    }
+
+    /// Removes a lock from everything. Its resource is swept later in this step.
+    pub(super) fn remove(&mut self, slot: LockSlot) -> Handle {
+        self.unattend(slot);
+        self.drop_deadline(slot);
+        self.take_value(slot);
+        if self.locks[slot].marks.reason {
+            self.reasons.remove(&slot);
+        }
+        let resource = self.locks[slot].resource;
+        self.dismiss(slot);
+        self.entered.retain(|entered| *entered != slot);
+        let lock = self.locks.take(slot);
+        if let Some(parent) = lock.parent {
+            self.locks[parent].sublocks -= 1;
+        }
+        let lockspace = self.resources[resource].lockspace;
+        if let Some(space) = self.space_mut(lockspace) {
+            space.locks -= 1;
+        }
+        self.touch(resource);
+        lock.handle
+    }
+
+    /// Keeps the value of a conversion that queues; only an alternate mode can still store it.
+    pub(super) fn keep_value(&mut self, slot: LockSlot, value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.locks[slot].marks.value = true;
+            self.values.insert(slot, value.into());
+        }
+    }
+
+    /// Takes the value of a queued conversion, which goes with the conversion.
+    pub(super) fn take_value(&mut self, slot: LockSlot) -> Option<Box<[u8]>> {
+        let has_value = std::mem::take(&mut self.locks[slot].marks.value);
+        has_value.then(|| self.values.remove(&slot)).flatten()
+    }
+
+    pub(super) fn space(&self, lockspace: LockspaceId) -> Option<&Space> {
+        self.spaces.get(usize::try_from(lockspace.0).ok()?)?.as_ref()
+    }
+
+    pub(super) fn space_mut(&mut self, lockspace: LockspaceId) -> Option<&mut Space> {
+        self.spaces.get_mut(usize::try_from(lockspace.0).ok()?)?.as_mut()
+    }
+
+    fn set_policy(&mut self, lockspace: LockspaceId, policy: Option<&Policy>) {
+        let Ok(at) = usize::try_from(lockspace.0) else { return };
+        if self.spaces.len() <= at {
+            self.spaces.resize(at + 1, None);
+        }
+        match (policy, &mut self.spaces[at]) {
+            (Some(policy), Some(space)) => space.policy = policy.clone(),
+            (Some(policy), none) => *none = Some(Space { policy: policy.clone(), ..Space::default() }),
+            // A lockspace that has locks stays: whoever removes one has emptied it first.
+            (None, Some(space)) if space.locks > 0 => {}
+            (None, space) => *space = None,
+        }
+    }
+
+    fn set_priority(&mut self, lock: LockId, priority: u8, out: &mut Vec<Output>) {
+        let said = match self.slot_of(lock).filter(|slot| !self.is_sealed(*slot)) {
+            Some(slot) => {
+                self.locks[slot].priority = priority;
+                Said::Done(Status::Done)
+            }
+            None => Said::Refused { status: Status::NoSuchLock, blocker: None, waiting: 0 },
+        };
+        out.push(Output { session: SessionId(0), said });
+    }
+}

@@ -1,0 +1,207 @@
+//! Views: copies of what is there, for those who look (rules D2, Q4 of `docs/locking.md`). Nothing here changes
+//! anything.
+
+use super::limits::{LOOKED_AT_A_STEP, SHOWN_MAX};
+use super::lock::{At, Lock, LockSlot, ResourceSlot, Which};
+use super::shard::Shard;
+use super::time::Instant;
+use enq_protocol::vocabulary::{
+    Edge, EdgeWhy, Flags, LockFilter, LockId, LockView, LockspaceId, ResourceName, ResourceView, Seq,
+    Statistics,
+};
+
+impl Shard {
+    /// One lock.
+    #[must_use]
+    pub fn show_lock(&self, now: Instant, lock: LockId) -> Option<LockView> {
+        self.slot_of(lock).map(|slot| self.view(now, slot))
+    }
+
+    /// One resource with its queues; at most [`SHOWN_MAX`] locks of it are shown, all are counted.
+    #[must_use]
+    pub fn show_resource(
+        &self,
+        now: Instant,
+        lockspace: LockspaceId,
+        path: &[ResourceName],
+    ) -> Option<ResourceView> {
+        let slot = self.resource_at(lockspace, path)?;
+        let resource = &self.resources[slot];
+        let mut granted: Vec<_> = resource.granted.iter(&self.locks, Which::Queue).collect();
+        granted.sort_by_key(|slot| self.id_of(*slot));
+        let converting = resource.conversion.iter(&self.locks, Which::Queue);
+        let waiting = resource.waiting.iter(&self.locks, Which::Queue);
+        let all = granted.into_iter().chain(converting).chain(waiting);
+        Some(ResourceView {
+            lockspace,
+            path: path.to_vec(),
+            value: resource.value.as_deref().cloned().unwrap_or_default(),
+            locks: all.take(SHOWN_MAX).map(|slot| self.view(now, slot)).collect(),
+            lock_count: resource.locks(),
+            subresources: resource.subresources,
+        })
+    }
+
+    /// What this lock waits for, and how many there are of them.
+    #[must_use]
+    pub fn blocked_by(&self, now: Instant, lock: LockId) -> Option<(Vec<Edge>, u32)> {
+        let slot = self.slot_of(lock)?;
+        Some(self.edges(now, slot, |other| self.waits_for(slot, other)))
+    }
+
+    /// What waits for this lock, and how many there are of them.
+    #[must_use]
+    pub fn blocking_of(&self, now: Instant, lock: LockId) -> Option<(Vec<Edge>, u32)> {
+        let slot = self.slot_of(lock)?;
+        Some(self.edges(now, slot, |other| self.waits_for(other, slot)))
+    }
+
+    /// A part of a listing: looks at no more than [`LOOKED_AT_A_STEP`] slots and says where to go on.
+    pub fn show_page(
+        &self,
+        now: Instant,
+        from: u32,
+        filter: &LockFilter,
+        out: &mut Vec<LockView>,
+    ) -> Option<u32> {
+        let to =
+            self.locks.slots().min(from.saturating_add(u32::try_from(LOOKED_AT_A_STEP).unwrap_or(u32::MAX)));
+        let shown = (from..to).filter_map(|index| self.locks.live_at(index));
+        out.extend(shown.filter(|slot| self.is_wanted(now, *slot, filter)).map(|slot| self.view(now, slot)));
+        (to < self.locks.slots()).then_some(to)
+    }
+
+    /// Is the grant with this seq of this resource live?
+    #[must_use]
+    pub fn is_live(&self, lockspace: LockspaceId, path: &[ResourceName], seq: Seq) -> bool {
+        let Some(resource) = self.resource_at(lockspace, path) else { return false };
+        let queues = &self.resources[resource];
+        let granted = queues.granted.iter(&self.locks, Which::Queue);
+        let mut holding = granted.chain(queues.conversion.iter(&self.locks, Which::Queue));
+        // C5: what a demotion took away is no longer live, though its seq still stands at the lock.
+        holding.any(|slot| self.locks[slot].seq == seq && !self.locks[slot].marks.demoted)
+    }
+
+    /// The counters of this shard.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        Statistics { locks: self.locks.len().into(), resources: self.resources.len().into(), ..self.counts }
+    }
+
+    /// Locks and resources of a lockspace in this shard.
+    #[must_use]
+    pub fn lockspace_counts(&self, lockspace: LockspaceId) -> (u64, u64) {
+        self.space(lockspace).map_or((0, 0), |space| (space.locks, space.resources))
+    }
+
+    fn view(&self, now: Instant, slot: LockSlot) -> LockView {
+        let lock = &self.locks[slot];
+        LockView {
+            lock: self.id_of(slot),
+            session: lock.session.map(|session| self.attendances[session].session),
+            handle: lock.handle,
+            owner: lock.owner,
+            lockspace: self.resources[lock.resource].lockspace,
+            path: self.path_of(lock.resource),
+            queue: lock.at.queue(),
+            granted: lock.at.held(),
+            requested: lock.at.wanted(),
+            seq: lock.seq,
+            fence: lock.fence,
+            stamp: lock.stamp,
+            age_ms: now.ms_since(lock.since),
+            timeout_ms: self.deadlines.of(slot).map(|moment| now.ms_until(moment)),
+            parent: lock.parent.map(|parent| self.id_of(parent)),
+            sublocks: lock.sublocks,
+            flags: lock.flags_shown(),
+            priority: lock.priority,
+            reason: self.reasons.get(&slot).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn is_wanted(&self, now: Instant, slot: LockSlot, filter: &LockFilter) -> bool {
+        let lock = &self.locks[slot];
+        let resource = &self.resources[lock.resource];
+        let session = lock.session.map(|session| self.attendances[session].session);
+        let root = || &self.resources[self.root_of(lock.resource)].name;
+        filter.lockspace.is_none_or(|wanted| wanted == resource.lockspace)
+            && filter.queue.is_none_or(|wanted| wanted == lock.at.queue())
+            && filter.session.is_none_or(|wanted| Some(wanted) == session)
+            && (!filter.orphans || session.is_none())
+            && now.ms_since(lock.since) >= filter.older_than_ms
+            && (filter.prefix.is_empty() || root().as_bytes().starts_with(&filter.prefix))
+            && filter.root.as_ref().is_none_or(|wanted| wanted == root())
+    }
+
+    fn root_of(&self, resource: ResourceSlot) -> ResourceSlot {
+        let mut root = resource;
+        while let Some(parent) = self.resources[root].parent {
+            root = parent;
+        }
+        root
+    }
+
+    fn edges(
+        &self,
+        now: Instant,
+        slot: LockSlot,
+        why: impl Fn(LockSlot) -> Option<EdgeWhy>,
+    ) -> (Vec<Edge>, u32) {
+        let queues = &self.resources[self.locks[slot].resource];
+        let all = [queues.granted, queues.conversion, queues.waiting];
+        let others = all.iter().flat_map(|queue| queue.iter(&self.locks, Which::Queue));
+        let mut edges = Vec::new();
+        let mut total = 0;
+        for (other, why) in others.filter_map(|other| Some((other, why(other)?))) {
+            total += 1;
+            if edges.len() < SHOWN_MAX {
+                edges.push(Edge { lock: self.view(now, other), why });
+            }
+        }
+        (edges, total)
+    }
+
+    /// D2: does the one lock wait for the other, and why?
+    fn waits_for(&self, waiting: LockSlot, other: LockSlot) -> Option<EdgeWhy> {
+        let (lock, blocker) = (&self.locks[waiting], &self.locks[other]);
+        let wanted = lock.at.wanted()?;
+        if waiting == other || lock.asks(Flags::NODLCKWT) || blocker.has(Flags::NODLCKBLK) {
+            return None;
+        }
+        if blocker.at.held().is_some_and(|held| !held.is_compatible(wanted)) {
+            return Some(EdgeWhy::Held);
+        }
+        let same_owner = lock.session == blocker.session && lock.owner == blocker.owner;
+        if lock.asks(Flags::NOORDER) || same_owner {
+            return None;
+        }
+        let is_ahead = match (lock.at, blocker.at) {
+            (At::Waiting { .. }, At::Converting { .. }) => true,
+            (At::Waiting { .. }, At::Waiting { .. }) | (At::Converting { .. }, At::Converting { .. }) => {
+                self.is_before(other, waiting)
+            }
+            (At::Granted { .. }, _)
+            | (_, At::Granted { .. })
+            | (At::Converting { .. }, At::Waiting { .. }) => false,
+        };
+        is_ahead.then_some(EdgeWhy::Ahead)
+    }
+
+    /// Is the first lock ahead of the second in their common queue?
+    fn is_before(&self, first: LockSlot, second: LockSlot) -> bool {
+        let mut behind = std::iter::successors(self.locks[first].after(Which::Queue), |slot| {
+            self.locks[*slot].after(Which::Queue)
+        });
+        behind.any(|slot| slot == second)
+    }
+}
+
+impl Lock {
+    /// The flags that still mean something.
+    fn flags_shown(&self) -> Flags {
+        match self.at {
+            At::Granted { .. } => self.lasting,
+            At::Waiting { .. } | At::Converting { .. } => self.lasting | self.request,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The names of resources: finding one, making one, letting the unused ones go (rules T1, T2).
+//!
+//! A root is named by its lockspace and name, a subresource by its parent resource and name. The index holds slots
+//! only; its order never reaches an output.
+
+use super::lock::ResourceSlot;
+use super::resource::Resource;
+use super::shard::Shard;
+use super::slab::Slab;
+use enq_protocol::vocabulary::{LockspaceId, ResourceName};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// Under what a resource is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Above {
+    Lockspace(LockspaceId),
+    Resource(ResourceSlot),
+}
+
+impl Resource {
+    fn above(&self) -> Above {
+        self.parent.map_or(Above::Lockspace(self.lockspace), Above::Resource)
+    }
+}
+
+/// The index of a shard's resources.
+#[derive(Clone)]
+pub(super) struct Tree {
+    index: HashTable<ResourceSlot>,
+    hash: FixedState,
+}
+
+impl Tree {
+    pub(super) fn new(seed: u64) -> Tree {
+        Tree { index: HashTable::new(), hash: FixedState::with_seed(seed) }
+    }
+
+    pub(super) fn find(&self, resources: &Slab<Resource>, above: Above, name: &[u8]) -> Option<ResourceSlot> {
+        let is_it = |slot: &ResourceSlot| {
+            let resource = &resources[*slot];
+            resource.name.as_bytes() == name && resource.above() == above
+        };
+        self.index.find(hash_of(&self.hash, above, name), is_it).copied()
+    }
+
+    fn insert(&mut self, resources: &Slab<Resource>, slot: ResourceSlot) {
+        let hash = &self.hash;
+        let rehash = |slot: &ResourceSlot| {
+            let resource = &resources[*slot];
+            hash_of(hash, resource.above(), resource.name.as_bytes())
+        };
+        self.index.insert_unique(rehash(&slot), slot, rehash);
+    }
+
+    fn remove(&mut self, resource: &Resource, slot: ResourceSlot) {
+        let hash = hash_of(&self.hash, resource.above(), resource.name.as_bytes());
+        if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot) {
+            entry.remove();
+        }
+    }
+}
+
+fn hash_of(hash: &FixedState, above: Above, name: &[u8]) -> u64 {
+    hash.hash_one((above, name))
+}
+
+impl Shard {
+    /// The resource with this name, made if there is none.
+    pub(super) fn resource_named(
+        &mut self,
+        lockspace: LockspaceId,
+        above: Above,
+        depth: u8,
+        name: &ResourceName,
+    ) -> ResourceSlot {
+        if let Some(slot) = self.tree.find(&self.resources, above, name.as_bytes()) {
+            return slot;
+        }
+        let parent = match above {
+            Above::Lockspace(_) => None,
+            Above::Resource(parent) => Some(parent),
+        };
+        if let Some(parent) = parent {
+            self.resources[parent].subresources += 1;
+        }
+        let slot = self.resources.insert(Resource::new(name.clone(), lockspace, parent, depth));
+        self.tree.insert(&self.resources, slot);
+        if let Some(space) = self.space_mut(lockspace) {
+            space.resources += 1;
+        }
+        slot
+    }
+
+    /// Lets a resource go if nothing needs it, and then those above it.
+    pub(super) fn drop_unused(&mut self, resource: ResourceSlot) {
+        let mut next = Some(resource);
+        while let Some(slot) = next {
+            let resource = &self.resources[slot];
+            if !resource.is_unused() || resource.to_sweep {
+                return;
+            }
+            self.tree.remove(resource, slot);
+            let resource = self.resources.take(slot);
+            if let Some(parent) = resource.parent {
+                self.resources[parent].subresources -= 1;
+            }
+            if let Some(space) = self.space_mut(resource.lockspace) {
+                space.resources -= 1;
+            }
+            next = resource.parent;
+        }
+    }
+
+    /// The resource with this path, root first.
+    pub(super) fn resource_at(&self, lockspace: LockspaceId, path: &[ResourceName]) -> Option<ResourceSlot> {
+        let mut above = Above::Lockspace(lockspace);
+        let mut found = None;
+        for name in path {
+            let slot = self.tree.find(&self.resources, above, name.as_bytes())?;
+            found = Some(slot);
+            above = Above::Resource(slot);
+        }
+        found
+    }
+
+    /// The names of a resource and those above it, root first.
+    pub(super) fn path_of(&self, resource: ResourceSlot) -> Vec<ResourceName> {
+        let up = std::iter::successors(Some(resource), |slot| self.resources[*slot].parent);
+        let mut path: Vec<_> = up.map(|slot| self.resources[slot].name.clone()).collect();
+        path.reverse();
+        path
+    }
+}
