@@ -1,0 +1,322 @@
+//! A session: who holds locks. And a client: a connection without one, for those who only look.
+//!
+//! A session is a connection, a lease that the driver of the connection renews, and a name under which others see it.
+//! It is cheap to clone; it is closed, and everything it holds released, when the last clone and the last of its locks
+//! have gone. A session that does not end with its connection keeps its locks until its lease ends.
+
+use super::{
+    clock,
+    connection::{self, refused},
+    error::{ConnectError, LookError, LossCause},
+    lease::LockState,
+    link::{Link, Traffic, lost_outcome},
+    mailbox::Mailbox,
+    peer::Outcome,
+    request::{LockRequest, PathRequest},
+};
+use enq_protocol::{
+    vocabulary::{LockspaceId, LockspaceView, SessionId},
+    wire::{Look, OpenSession, Opened, Seen, Welcome},
+};
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+/// The lease of a session that asks for nothing else.
+pub const TTL_DEFAULT: Duration = Duration::from_secs(15);
+
+/// How long one server may take to answer a greeting.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// A connection to a server, for looking and administration. Cheap to clone; closed when the last clone has gone.
+#[derive(Clone)]
+pub struct Client {
+    connected: Arc<Connected>,
+}
+
+/// Leaves the connection when nobody uses it any more.
+struct Connected {
+    link: Arc<Link>,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.link.leave();
+    }
+}
+
+impl Client {
+    /// Connects to the first of these servers that answers: `host`, `host:port`, `address:port`.
+    ///
+    /// # Errors
+    /// [`ConnectError`] of the last one, if none of them serves.
+    pub async fn connect<S: AsRef<str>>(servers: &[S]) -> Result<Client, ConnectError> {
+        Client::connect_within(servers, CONNECT_WITHIN).await
+    }
+
+    /// As [`Client::connect`], with another time for each server.
+    ///
+    /// # Errors
+    /// [`ConnectError`] of the last one, if none of them serves.
+    pub async fn connect_within<S: AsRef<str>>(
+        servers: &[S],
+        within: Duration,
+    ) -> Result<Client, ConnectError> {
+        let link = connection::connect(servers, within).await?;
+        Ok(Client { connected: Arc::new(Connected { link }) })
+    }
+
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.connected.link
+    }
+
+    /// What the server said it is, with its limits.
+    #[must_use]
+    pub fn server(&self) -> Welcome {
+        // A connection is only handed out after the greeting.
+        self.link()
+            .read(|peer| peer.welcome().cloned())
+            .expect("the server has greeted before there is a client")
+    }
+
+    /// How much went over this connection so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.link().traffic()
+    }
+
+    pub(super) async fn see(&self, look: Look) -> Result<Seen, LookError> {
+        let mailbox = Mailbox::new();
+        let outcome = match self.link().ask(|peer| peer.look(&look, mailbox.clone())) {
+            Ok(()) => mailbox.outcome().await,
+            Err(status) => lost_outcome(self.link(), status),
+        };
+        match outcome {
+            Outcome::Seen(seen) => match *seen {
+                Seen::Refused(status) => Err(LookError::Refused(status)),
+                seen => Ok(seen),
+            },
+            other => Err(look_error(other)),
+        }
+    }
+}
+
+/// What an outcome that is none of a look's says about it.
+pub(super) fn look_error(outcome: Outcome) -> LookError {
+    match outcome {
+        Outcome::Lost(cause) => LookError::Lost(cause),
+        Outcome::Ended { why, .. } if why.status() == enq_protocol::vocabulary::Status::FrameTooLarge => {
+            LookError::TooLong
+        }
+        Outcome::Ended { why, .. } => LookError::Refused(why.status()),
+        Outcome::Granted { .. } | Outcome::Done(_) | Outcome::Space(_) | Outcome::Seen(_) => {
+            LookError::Lost(LossCause::PeerMisbehaved("the answer is one to another question".into()))
+        }
+    }
+}
+
+/// What a session says of itself when it opens.
+#[derive(Clone, Debug)]
+#[must_use = "no session is opened until `connect` is awaited"]
+pub struct SessionBuilder {
+    open: OpenSession,
+    ttl: Duration,
+    within: Duration,
+}
+
+impl SessionBuilder {
+    /// The lease: how long the session's locks outlive a client that says nothing. 15 s unless told otherwise.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// What the session is for, for those who look.
+    pub fn purpose(mut self, purpose: impl Into<String>) -> Self {
+        self.open.purpose = purpose.into();
+        self
+    }
+
+    /// The node it runs on, and its number in a cluster of the caller's, for those who look.
+    pub fn node(mut self, node: impl Into<String>, number: u32) -> Self {
+        self.open.node = node.into();
+        self.open.node_id = number;
+        self
+    }
+
+    /// End with the connection, not with the lease: what a killed process held is free at once.
+    pub fn bind_connection(mut self, bind: bool) -> Self {
+        self.open.bind_connection = bind;
+        self
+    }
+
+    /// Under which the session's persistent locks can be found again after its end: at most 64 bytes.
+    pub fn orphan_key(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.open.orphan_key = key.as_ref().into();
+        self
+    }
+
+    /// How long each server may take to answer the greeting: 5 s unless told otherwise.
+    pub fn connect_within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+
+    /// Connects to the first of these servers that answers, and opens the session there.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: none of them serves, or the session is refused.
+    pub async fn connect<S: AsRef<str>>(self, servers: &[S]) -> Result<Session, ConnectError> {
+        let client = Client::connect_within(servers, self.within).await?;
+        let mut open = self.open;
+        open.ttl_ms = u32::try_from(self.ttl.as_millis()).unwrap_or(u32::MAX);
+        if open.bind_connection {
+            client.link().bind();
+        }
+        match client.see(Look::Open(open)).await {
+            Ok(Seen::Opened(opened)) => {
+                let opened = Arc::new(opened);
+                Ok(Session { client, opened })
+            }
+            Ok(_) => Err(refused(enq_protocol::vocabulary::Status::Protocol)),
+            Err(error) => Err(refused(error.status())),
+        }
+    }
+}
+
+/// Who holds locks; see the front page. It looks and administers like a [`Client`].
+#[derive(Clone)]
+pub struct Session {
+    client: Client,
+    opened: Arc<Opened>,
+}
+
+impl Session {
+    /// A session that calls itself so, to be described further and connected.
+    pub fn builder(name: impl Into<String>) -> SessionBuilder {
+        let host =
+            nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok()).unwrap_or_default();
+        SessionBuilder {
+            open: OpenSession {
+                name: name.into(),
+                purpose: String::new(),
+                node: String::new(),
+                node_id: 0,
+                host,
+                pid: std::process::id(),
+                process_start: clock::process_start(),
+                ttl_ms: 0,
+                orphan_key: Box::default(),
+                log: 0,
+                bind_connection: false,
+            },
+            ttl: TTL_DEFAULT,
+            within: CONNECT_WITHIN,
+        }
+    }
+
+    /// Its id. No secret, and opens nothing.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.opened.session
+    }
+
+    /// The lease that the server gave.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        Duration::from_millis(self.opened.ttl_ms.into())
+    }
+
+    /// What its locks are worth at this moment.
+    #[must_use]
+    pub fn state(&self) -> LockState {
+        self.link().state_now()
+    }
+
+    /// Waits until the session is lost.
+    pub async fn lost(&self) -> LossCause {
+        let mut watch = self.link().watch();
+        while self.state() != LockState::Lost {
+            if watch.changed().await.is_err() {
+                break;
+            }
+        }
+        self.link().loss()
+    }
+
+    /// How many locks the session has or asks for, as its client counts them.
+    #[must_use]
+    pub fn lock_count(&self) -> usize {
+        self.link().read(|peer| peer.lock_count())
+    }
+
+    /// Asks for a lock on the root resource with this name, byte for byte, in the lockspace `default`.
+    pub fn lock(&self, name: impl AsRef<[u8]>) -> LockRequest {
+        LockRequest::root(self, LockspaceId::default(), name.as_ref())
+    }
+
+    /// Asks for a lock on the resource with this path, root first, and for the intents above it.
+    pub fn lock_path<N: AsRef<[u8]>>(&self, path: impl IntoIterator<Item = N>) -> PathRequest {
+        PathRequest::new(self, LockspaceId::default(), path)
+    }
+
+    /// The lockspace with this name.
+    ///
+    /// # Errors
+    /// [`LookError`], with NOSUCHSPACE if there is none.
+    pub async fn space(&self, name: impl AsRef<[u8]>) -> Result<Lockspace, LookError> {
+        let view = self.client.show_space(name).await?;
+        Ok(Lockspace { session: self.clone(), view })
+    }
+
+    /// Closes the session in order: everything it holds is released, value blocks stay valid.
+    ///
+    /// # Errors
+    /// [`LookError::Lost`] if the server could not be told; its lease ends the session then.
+    pub async fn close(self) -> Result<(), LookError> {
+        let mailbox = Mailbox::new();
+        let outcome = match self.link().ask(|peer| peer.close(mailbox.clone())) {
+            Ok(()) => mailbox.outcome().await,
+            Err(status) => lost_outcome(self.link(), status),
+        };
+        match outcome {
+            Outcome::Done(_) => {
+                self.link().lose(LossCause::Closed);
+                self.link().leave();
+                Ok(())
+            }
+            other => Err(look_error(other)),
+        }
+    }
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// A lockspace other than `default`, as a session uses it.
+#[derive(Clone)]
+pub struct Lockspace {
+    session: Session,
+    view: LockspaceView,
+}
+
+impl Lockspace {
+    /// What it was when it was looked up.
+    #[must_use]
+    pub fn view(&self) -> &LockspaceView {
+        &self.view
+    }
+
+    /// Asks for a lock on the root resource with this name, byte for byte.
+    pub fn lock(&self, name: impl AsRef<[u8]>) -> LockRequest {
+        LockRequest::root(&self.session, self.view.lockspace, name.as_ref())
+    }
+
+    /// Asks for a lock on the resource with this path, root first, and for the intents above it.
+    pub fn lock_path<N: AsRef<[u8]>>(&self, path: impl IntoIterator<Item = N>) -> PathRequest {
+        PathRequest::new(&self.session, self.view.lockspace, path)
+    }
+}
