@@ -7,3 +7,5 @@
 
 pub mod client;
 pub mod engine;
+pub mod log;
+pub mod table;

@@ -148,7 +148,7 @@ impl Outgoing {
     }
 
     /// Moves all that is unsent behind what is already there.
-    pub fn take_unsent(&mut self, into: &mut VecDeque<Entry>) {
+    pub(super) fn take_unsent(&mut self, into: &mut VecDeque<Entry>) {
         self.unsent_weight = 0;
         if into.is_empty() {
             mem::swap(into, &mut self.unsent);

@@ -7,7 +7,7 @@
 use super::{
     super::{LockRef, Said},
     handles::Handles,
-    outgoing::{Entry, Told},
+    outgoing::{Entry, Outgoing, Told},
 };
 use enq_protocol::vocabulary::{Handle, Status};
 use std::collections::VecDeque;
@@ -54,9 +54,11 @@ pub struct Register {
     handles: Handles,
     touched: [u64; 4],
     waiting_at_most: u32,
+    answers: u64,
     in_flight: u32,
     in_flight_bytes: u32,
     to_send: VecDeque<Entry>,
+    to_send_weight: usize,
     retained: VecDeque<Entry>,
     sent: u64,
     acked: u64,
@@ -74,9 +76,11 @@ impl Register {
             handles: Handles::default(),
             touched: [0; 4],
             waiting_at_most: 0,
+            answers: 0,
             in_flight: 0,
             in_flight_bytes: 0,
             to_send: VecDeque::new(),
+            to_send_weight: 0,
             retained: VecDeque::new(),
             sent: 0,
             acked: 0,
@@ -180,14 +184,14 @@ impl Register {
         }
     }
 
-    /// There may be locks of the session in this shard.
+    /// This shard is about to hear of the session.
     pub fn touch(&mut self, shard: u8) {
         self.touched[usize::from(shard / 64)] |= 1 << (shard % 64);
     }
 
-    /// Takes the shards in which there may be locks of the session, in ascending order.
-    pub fn take_touched(&mut self) -> impl Iterator<Item = u8> + use<> {
-        let touched = std::mem::take(&mut self.touched);
+    /// The shards that have heard of the session, in ascending order. They remember it until it ends.
+    pub fn touched(&self) -> impl Iterator<Item = u8> + use<> {
+        let touched = self.touched;
         (0..=u8::MAX).filter(move |shard| touched[usize::from(shard / 64)] & 1 << (shard % 64) != 0)
     }
 
@@ -227,13 +231,21 @@ impl Register {
 
     /// A request of this length has an answer that will be kept until it is acknowledged.
     pub fn fly(&mut self, request_len: u32) {
+        self.answers += 1;
         self.in_flight += 1;
         self.in_flight_bytes += request_len;
     }
 
-    /// Where what the out-half holds is taken over to, in order.
-    pub fn to_send(&mut self) -> &mut VecDeque<Entry> {
-        &mut self.to_send
+    /// How many answers there have been.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.answers
+    }
+
+    /// Takes over what the out-half holds, in order.
+    pub fn take_over(&mut self, outgoing: &mut Outgoing) {
+        self.to_send_weight += outgoing.unsent_weight();
+        outgoing.take_unsent(&mut self.to_send);
     }
 
     /// Is anything taken over and not sent?
@@ -242,9 +254,16 @@ impl Register {
         !self.to_send.is_empty()
     }
 
+    /// About how many bytes that takes to say.
+    #[must_use]
+    pub fn to_send_weight(&self) -> usize {
+        self.to_send_weight
+    }
+
     /// Sends what was taken over, until `encode` has had enough and says false; what was sent with a number is kept.
     pub fn send(&mut self, mut encode: impl FnMut(&Entry) -> bool) {
         while let Some(entry) = self.to_send.pop_front() {
+            self.to_send_weight -= entry.weight();
             let more = encode(&entry);
             if entry.number != 0 {
                 self.sent = entry.number;

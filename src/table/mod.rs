@@ -1,0 +1,247 @@
+//! The lock table: 256 shards behind a mutex each, the sessions, the lockspaces.
+//!
+//! Whoever has a request steps the shard himself. What a step says is appended to the sessions it is for while the
+//! shard's mutex is held, so that everybody is told in the order of the engine; sleepers are woken after it is released.
+//!
+//! Order of mutexes: a session's in-half, the lockspaces, one shard (removing a lockspace: all, ascending), a
+//! session's out-half. Nobody waits for an earlier one while he holds a later one.
+//!
+//! Nothing here knows a socket, a frame or a clock: the time comes with every call.
+
+mod crossing;
+mod execute;
+mod listing;
+mod route;
+mod sessions;
+mod spaces;
+
+pub use execute::{Executed, Request};
+pub use listing::{Edges, ResourceSeen};
+pub use sessions::{About, OutHalf, SessionCell};
+
+use crate::engine::{
+    Input, Instant, Limits, Output, Said, Shard,
+    session::{Bounds, Register, Started, Told},
+};
+use crossbeam_utils::CachePadded;
+use dashmap::DashMap;
+use enq_protocol::vocabulary::{LockspaceId, Place, ResourceName, Seq, SessionId, Status};
+use parking_lot::Mutex;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+};
+
+/// Shards there are, always.
+pub const SHARDS: usize = 256;
+
+/// The lock table; see the front page.
+pub struct Table {
+    shards: Box<[CachePadded<ShardCell>]>,
+    router: route::Router,
+    sessions: DashMap<SessionId, Arc<SessionCell>>,
+    next_session: AtomicU64,
+    spaces: Mutex<spaces::Spaces>,
+    bounds: Bounds,
+}
+
+/// One shard, and when it wants to be visited although nobody asks it anything.
+struct ShardCell {
+    shard: Mutex<Shard>,
+    /// The next deadline; 0 while an end goes on, `u64::MAX` if there is nothing to wait for.
+    due: AtomicU64,
+}
+
+/// What a new table is made with.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The epoch of its seqs and session ids.
+    pub epoch: u32,
+    /// The bounds of the engine.
+    pub limits: Limits,
+    /// Requests in flight a session.
+    pub window_requests: u32,
+    /// Bytes in flight a session.
+    pub window_bytes: u32,
+    /// The key that routes names to shards.
+    pub route_key: [u8; 16],
+    /// The seed of the hash tables inside the shards.
+    pub hash_seed: u64,
+}
+
+/// Room that is used again from step to step: what a shard says, and whom to wake for it.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    out: Vec<Output>,
+    wake: Vec<Waker>,
+}
+
+/// On whose behalf a shard is stepped.
+struct Asker<'a> {
+    cell: &'a SessionCell,
+    register: &'a mut Register,
+    request: Request,
+    started: Started<'a>,
+    answer: AnswerAs,
+}
+
+/// What becomes of the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AnswerAs {
+    /// It is said.
+    Said,
+    /// It is said unless it is RELEASED (NOACK).
+    SaidUnlessReleased,
+    /// Q2: it may not wait, so NOTQUEUED is said as RESOURCE_EXHAUSTED.
+    Exhausted,
+}
+
+impl Table {
+    /// An empty table with the lockspace `default`.
+    #[must_use]
+    pub fn new(setting: &Setting) -> Table {
+        let shard = |number| {
+            let shard = Shard::new(number, setting.limits, setting.epoch, setting.hash_seed);
+            CachePadded::new(ShardCell { shard: Mutex::new(shard), due: AtomicU64::new(u64::MAX) })
+        };
+        Table {
+            shards: (0..=u8::MAX).map(shard).collect(),
+            router: route::Router::new(setting.route_key),
+            sessions: DashMap::new(),
+            next_session: AtomicU64::new(Seq::new(setting.epoch, 1).0),
+            spaces: Mutex::new(spaces::Spaces::new()),
+            bounds: Bounds {
+                locks: setting.limits.locks_a_session,
+                waiting: setting.limits.waiting_a_session,
+                window_requests: setting.window_requests,
+                window_bytes: setting.window_bytes,
+            },
+        }
+    }
+
+    /// What every session may have.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Which shard has the trees with this root.
+    #[must_use]
+    pub fn shard_of(&self, lockspace: LockspaceId, root: &ResourceName) -> u8 {
+        self.router.shard_of(lockspace, root)
+    }
+
+    /// Is there work for [`Table::visit`] in some shard by now?
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.shards.iter().any(|cell| cell.due.load(Ordering::Relaxed) <= now.0)
+    }
+
+    /// Fires deadlines and goes on with ends, in every shard that has some due. The mutex is released between steps.
+    pub fn visit(&self, now: Instant, scratch: &mut Scratch) {
+        for number in 0..=u8::MAX {
+            let cell = self.cell(number);
+            while cell.due.load(Ordering::Relaxed) <= now.0 {
+                self.with_shard(number, scratch, |table, shard, scratch| {
+                    let input = if shard.has_ending() { Input::Continue } else { Input::Tick };
+                    table.step(shard, now, input, None, scratch);
+                });
+            }
+        }
+    }
+
+    /// The invariants of every shard, for tests.
+    ///
+    /// # Errors
+    /// The first one that does not hold, in words.
+    pub fn check(&self) -> Result<(), String> {
+        self.shards.iter().try_for_each(|cell| cell.shard.lock().check())
+    }
+
+    fn cell(&self, number: u8) -> &ShardCell {
+        &self.shards[usize::from(number)]
+    }
+
+    /// Holds one shard for a few steps; then notes when it is due, lets go of it, and wakes whom the steps spoke to.
+    fn with_shard<T>(
+        &self,
+        number: u8,
+        scratch: &mut Scratch,
+        steps: impl FnOnce(&Table, &mut Shard, &mut Scratch) -> T,
+    ) -> T {
+        let cell = self.cell(number);
+        let mut shard = cell.shard.lock();
+        let result = steps(self, &mut shard, scratch);
+        let due = match shard.next_deadline() {
+            _ if shard.has_ending() => 0,
+            Some(deadline) => deadline.0,
+            None => u64::MAX,
+        };
+        if cell.due.load(Ordering::Relaxed) != due {
+            cell.due.store(due, Ordering::Relaxed);
+        }
+        drop(shard);
+        for waker in scratch.wake.drain(..) {
+            waker.wake();
+        }
+        result
+    }
+
+    /// One step: what it says goes to the sessions it is for, in its order. The answer comes back if nobody's stream
+    /// takes it, as for an administrator.
+    fn step(
+        &self,
+        shard: &mut Shard,
+        now: Instant,
+        input: Input<'_>,
+        mut asker: Option<&mut Asker<'_>>,
+        scratch: &mut Scratch,
+    ) -> Option<Said> {
+        shard.step(now, input, &mut scratch.out);
+        let place = shard.place();
+        let mut answer = None;
+        for Output { session, said } in scratch.out.drain(..) {
+            match &mut asker {
+                Some(asker) if asker.cell.id == session => asker.tell(place, said),
+                _ if said.is_answer() => answer = Some(said),
+                _ => {
+                    let Some(cell) = self.session(session) else { continue };
+                    let mut half = cell.out_half.lock();
+                    half.outgoing.append_foreign(place, said);
+                    if half.outgoing.has_unsent() {
+                        scratch.wake.extend(half.waker.take());
+                    }
+                }
+            }
+        }
+        answer
+    }
+}
+
+impl Asker<'_> {
+    /// Something that the session's own step said to it.
+    fn tell(&mut self, place: Place, said: Said) {
+        self.register.note(self.started, &said);
+        if !said.is_answer() {
+            self.cell.out_half.lock().outgoing.append_event(place, said);
+            return;
+        }
+        let said = match (self.answer, said) {
+            (AnswerAs::SaidUnlessReleased, Said::Released { .. }) => return,
+            (AnswerAs::Exhausted, Said::Refused { status: Status::NotQueued, .. }) => {
+                Said::Refused { status: Status::ResourceExhausted, blocker: None, waiting: 0 }
+            }
+            (_, said) => said,
+        };
+        self.answer(place, Told::Answer { request: self.request.number, said });
+    }
+
+    /// The answer to the session's request.
+    fn answer(&mut self, place: Place, told: Told) {
+        self.register.fly(self.request.len);
+        self.cell.out_half.lock().outgoing.append_answer(place, self.request.len, told);
+    }
+}

@@ -1,0 +1,176 @@
+//! The sessions of the table: what they say of themselves, and the two halves of their registers.
+//!
+//! The in-half belongs to whoever executes for the session: the turn of its connection, or who ends it. The out-half is
+//! touched by everybody, briefly, and nothing else is waited for while it is held.
+
+use super::{Scratch, Table};
+use crate::engine::{
+    Instant,
+    session::{Outgoing, Register},
+};
+use enq_protocol::vocabulary::{SessionId, SessionView};
+use parking_lot::Mutex;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    task::Waker,
+};
+
+/// What a session is, as it was opened.
+#[derive(Clone, PartialEq, Eq)]
+pub struct About {
+    /// What it calls itself.
+    pub name: String,
+    /// What it is for.
+    pub purpose: String,
+    /// The host it says it runs on.
+    pub host: String,
+    /// The process it says it is.
+    pub pid: u32,
+    /// Where its connection comes from.
+    pub peer: String,
+    /// Its lease.
+    pub ttl_ms: u32,
+    /// Does it end with its connection?
+    pub bound: bool,
+    /// What opens it again.
+    pub secret: [u8; 16],
+}
+
+impl fmt::Debug for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The secret is shown to nobody, logs included.
+        f.debug_struct("About").field("name", &self.name).field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// The out-half with who sleeps on it.
+#[derive(Debug, Default)]
+pub struct OutHalf {
+    /// What the session is to be told.
+    pub outgoing: Outgoing,
+    /// Wakes the task that sends it; taken when something is appended.
+    pub waker: Option<Waker>,
+    /// The session has ended; nothing is appended any more.
+    pub ended: bool,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct SessionCell {
+    /// Its id.
+    pub id: SessionId,
+    /// What it is.
+    pub about: About,
+    /// When it was opened.
+    pub opened: Instant,
+    /// The in-half of its register.
+    pub in_half: Mutex<Register>,
+    /// The out-half.
+    pub out_half: Mutex<OutHalf>,
+    /// When it was heard of last, in nanoseconds of the server's clock: its lease runs from there.
+    heard_at: AtomicU64,
+    /// Handles in use when the in-half was looked at last, for views.
+    locks: AtomicU32,
+}
+
+impl SessionCell {
+    /// Its lease runs anew from here.
+    pub fn renew(&self, now: Instant) {
+        self.heard_at.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// Gives time back that the server was not listening.
+    pub fn extend(&self, nanoseconds: u64) {
+        self.heard_at.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// When its lease ends, if it is not heard of again.
+    #[must_use]
+    pub fn lease_end(&self) -> Instant {
+        Instant(self.heard_at.load(Ordering::Relaxed)).after_ms(self.about.ttl_ms)
+    }
+
+    /// Lets views know how many locks there are.
+    pub fn publish(&self, register: &Register) {
+        self.locks.store(register.locks(), Ordering::Relaxed);
+    }
+
+    /// What somebody who looks is shown.
+    #[must_use]
+    pub fn show(&self, now: Instant) -> SessionView {
+        let (waiting, ended) = {
+            let half = self.out_half.lock();
+            (half.outgoing.waiting(), half.outgoing.ended_len())
+        };
+        SessionView {
+            session: self.id,
+            name: self.about.name.clone(),
+            purpose: self.about.purpose.clone(),
+            host: self.about.host.clone(),
+            pid: self.about.pid,
+            peer: self.about.peer.clone(),
+            ttl_ms: self.about.ttl_ms,
+            lease_left_ms: now.ms_until(self.lease_end()),
+            age_ms: now.ms_since(self.opened),
+            locks: self.locks.load(Ordering::Relaxed).saturating_sub(ended),
+            waiting,
+            bound: self.about.bound,
+        }
+    }
+}
+
+impl Table {
+    /// A session begins.
+    pub fn open_session(&self, now: Instant, about: About) -> Arc<SessionCell> {
+        let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
+        let mut out_half = OutHalf::default();
+        out_half.outgoing.set_heard(true);
+        let cell = Arc::new(SessionCell {
+            id,
+            about,
+            opened: now,
+            in_half: Mutex::new(Register::new(self.bounds)),
+            out_half: Mutex::new(out_half),
+            heard_at: AtomicU64::new(now.0),
+            locks: AtomicU32::new(0),
+        });
+        self.sessions.insert(id, Arc::clone(&cell));
+        cell
+    }
+
+    /// The session with this id.
+    #[must_use]
+    pub fn session(&self, id: SessionId) -> Option<Arc<SessionCell>> {
+        self.sessions.get(&id).map(|entry| Arc::clone(&entry))
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn session_count(&self) -> u64 {
+        self.sessions.len() as u64
+    }
+
+    /// Every session of this moment, by id.
+    #[must_use]
+    pub fn all_sessions(&self) -> Vec<Arc<SessionCell>> {
+        let mut all: Vec<_> = self.sessions.iter().map(|entry| Arc::clone(&entry)).collect();
+        all.sort_unstable_by_key(|cell| cell.id);
+        all
+    }
+
+    /// Takes an ended session out of the registry, so that nothing more is said to it, and wakes who served it.
+    pub(super) fn forget(&self, cell: &SessionCell, scratch: &mut Scratch) {
+        self.sessions.remove(&cell.id);
+        let mut half = cell.out_half.lock();
+        half.ended = true;
+        scratch.wake.extend(half.waker.take());
+        drop(half);
+        for waker in scratch.wake.drain(..) {
+            waker.wake();
+        }
+    }
+}
