@@ -8,4 +8,5 @@
 pub mod client;
 pub mod engine;
 pub mod log;
+pub mod server;
 pub mod table;

@@ -1,2 +1,95 @@
-//! wip
-fn main() {}
+//! enqd, the server of enq.
+//!
+//! The first lines on standard output are `listening on ADDR`, one a listener, as soon as requests are answered. All
+//! else goes to standard error.
+
+#![forbid(unsafe_code)]
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use enq::server::{Args, Config, Server, asked_to_stop};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Wrong words on the command line.
+const EXIT_USAGE: u8 = 64;
+
+/// The server does not start as it is configured.
+const EXIT_CONFIG: u8 = 78;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Where even this cannot be written there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("enqd: {error:#}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    start_log(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let server = Server::start(Config::from(args)).await?;
+        banner(&server);
+        let mut stdout = io::stdout().lock();
+        for address in server.local_addrs() {
+            writeln!(stdout, "listening on {address}")?;
+        }
+        stdout.flush()?;
+        drop(stdout);
+        let signal = asked_to_stop().await?;
+        tracing::info!(signal, "stopping");
+        server.shutdown().await;
+        Ok(())
+    })
+}
+
+fn start_log(args: &Args) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log_level)
+        .with_context(|| format!("--log-level {:?} is no filter", args.log_level))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if args.log_json {
+        log.json().init()
+    } else {
+        log.init()
+    }
+    Ok(())
+}
+
+/// Says what this server promises, and what not.
+fn banner(server: &Server) {
+    eprintln!("enqd {}: a volatile server; its locks and sessions end with it.", env!("CARGO_PKG_VERSION"));
+    eprintln!(
+        "After a restart it grants at once: it does not wait for the leases of before. Who still works under such a \
+         lease is stopped only by a resource that checks fences."
+    );
+    let epoch = server.epoch();
+    match &epoch.kept {
+        Some(path) => {
+            eprintln!("Epoch {}, kept in {}: seqs and fences grow for ever.", epoch.number, path.display())
+        }
+        None => eprintln!(
+            "No place for its state (see --state-dir): seqs and fences restart with it and cannot be compared across \
+             restarts; leases are at most 15 s."
+        ),
+    }
+    eprintln!(
+        "There is no authentication and no encryption: whoever reaches it may lock, look and administer."
+    );
+}

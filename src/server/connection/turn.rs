@@ -1,0 +1,316 @@
+//! A turn: every whole frame that was received, executed for the session in their order.
+
+use super::{Connection, Ends};
+use crate::{
+    engine::{
+        Instant,
+        session::{Numbered, Register},
+    },
+    server::{
+        look::{self, Looker},
+        outbox,
+        peer::{Meaning, Misbehaved, Phase, may_be_parked},
+        translate,
+    },
+    table::{Executed, Request, SessionCell},
+};
+use bytes::{Buf as _, BytesMut};
+use enq_protocol::{
+    vocabulary::Status,
+    wire::{Administer, Frame, Look, Request as Asked, Seen},
+};
+use std::{mem, sync::Arc};
+
+/// How a turn goes on after a frame.
+enum Next {
+    /// With the next frame.
+    Frame,
+    /// With the next frame, for another session or none.
+    Session,
+    /// Not now: the frame stays where it is until the peer has read something.
+    Pause,
+}
+
+impl Connection {
+    /// Handles what was received, and takes up what there is to say.
+    pub(super) fn turn(&mut self, received: bool) -> Result<(), Ends> {
+        let now = self.shared.clock.now();
+        self.paused = false;
+        let mut read = mem::take(&mut self.read);
+        let result = self.frames(&mut read, now, received);
+        self.read = read;
+        for (tag, session, reason) in mem::take(&mut self.to_expire) {
+            let seen = look::expire(&self.shared, now, session, &reason, &mut self.scratch);
+            self.answer_look(tag, &seen, 0);
+        }
+        result
+    }
+
+    /// Handles the frames in `read` and cuts them off.
+    fn frames(&mut self, read: &mut BytesMut, now: Instant, received: bool) -> Result<(), Ends> {
+        let mut at = 0;
+        loop {
+            let session = self.session.clone();
+            let Some(cell) = &session else {
+                let next = self.frames_until(read, &mut at, now, None);
+                read.advance(mem::take(&mut at));
+                match next? {
+                    Next::Session => continue,
+                    Next::Frame | Next::Pause => return Ok(()),
+                }
+            };
+            let mut register = cell.in_half.lock();
+            if register.has_ended() {
+                return Err(Misbehaved::told(Status::SessionLost).into());
+            }
+            if received {
+                cell.renew(now);
+            }
+            let next = self.frames_until(read, &mut at, now, Some((cell, &mut register)));
+            read.advance(mem::take(&mut at));
+            let next = next.and_then(|next| self.unpark(now, cell, &mut register).map(|()| next));
+            self.encode_from(cell, &mut register);
+            if let Err(misbehaved) = &next {
+                self.judge(now, cell, &mut register, misbehaved);
+            }
+            let next = next?;
+            if register.has_ended() {
+                self.session = None;
+                self.phase = Phase::Greeted;
+            }
+            match next {
+                Next::Session => {}
+                Next::Frame | Next::Pause => return Ok(()),
+            }
+        }
+    }
+
+    /// Handles frames from `at` on, until there is none, or the session changes, or the peer must read first.
+    fn frames_until(
+        &mut self,
+        read: &[u8],
+        at: &mut usize,
+        now: Instant,
+        mut session: Option<(&Arc<SessionCell>, &mut Register)>,
+    ) -> Result<Next, Misbehaved> {
+        while let Some(frame) = self.phase.cut(read.get(*at..).unwrap_or_default())? {
+            let bytes = read.get(*at..*at + frame.len).unwrap_or_default();
+            let session = session.as_mut().map(|(cell, register)| (*cell, &mut **register));
+            match self.frame(frame, bytes, now, session)? {
+                Next::Pause => return Ok(Next::Pause),
+                Next::Frame => *at += frame.len,
+                Next::Session => {
+                    *at += frame.len;
+                    return Ok(Next::Session);
+                }
+            }
+        }
+        Ok(Next::Frame)
+    }
+
+    /// Handles one frame.
+    fn frame(
+        &mut self,
+        frame: Frame<'_>,
+        bytes: &[u8],
+        now: Instant,
+        session: Option<(&Arc<SessionCell>, &mut Register)>,
+    ) -> Result<Next, Misbehaved> {
+        let meaning = self.phase.read(frame)?;
+        let Some((cell, register)) = session else {
+            return match meaning {
+                Meaning::Hello => {
+                    self.greet();
+                    Ok(Next::Frame)
+                }
+                Meaning::Look { tag, look } => Ok(self.look(tag, look, now, None)),
+                Meaning::Ack => Ok(Next::Frame),
+                Meaning::Request { .. } => Err(Misbehaved::told(Status::State)),
+            };
+        };
+        register.acknowledge(frame.header.ack).map_err(Misbehaved::told)?;
+        match meaning {
+            Meaning::Hello => Err(Misbehaved::told(Status::State)),
+            Meaning::Ack => Ok(Next::Frame),
+            Meaning::Look { tag, look } => Ok(self.look(tag, look, now, Some((cell, register)))),
+            Meaning::Request { digest, request } => {
+                if may_be_parked(frame.header.kind) && self.must_park(cell, register) {
+                    return self.park(bytes, register);
+                }
+                if self.parked_requests > 0 {
+                    self.unpark_all(now, cell, register)?;
+                }
+                let number = (frame.header.number, digest);
+                self.request(now, (cell, register), number, frame.len, request)
+            }
+        }
+    }
+
+    /// Executes one numbered request, if it is the next.
+    fn request(
+        &mut self,
+        now: Instant,
+        (cell, register): (&Arc<SessionCell>, &mut Register),
+        (number, digest): (u64, u64),
+        len: usize,
+        asked: Asked<'_>,
+    ) -> Result<Next, Misbehaved> {
+        if number == register.last() + 1 && !register.has_room(1, len) {
+            return Err(Misbehaved::told(Status::Flow));
+        }
+        match register.number(number, digest).map_err(Misbehaved::told)? {
+            Numbered::Again => return Ok(Next::Frame),
+            Numbered::Next => {}
+        }
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let call = translate::call(asked, cell.id, &mut self.room);
+        let request = Request { number, len };
+        match self.shared.log.execute(now, (cell, register), request, call, &mut self.scratch) {
+            Executed::GoesOn => Ok(Next::Frame),
+            Executed::Closed => {
+                tracing::info!(session = %cell.id, name = cell.about.name, "session closed");
+                Ok(Next::Session)
+            }
+        }
+    }
+
+    /// Must a request that may wait wait?
+    fn must_park(&self, cell: &SessionCell, register: &Register) -> bool {
+        self.parked_requests > 0 || self.is_unread(cell, register)
+    }
+
+    /// Is more unread than there should be? A peer that takes what is written has not had the time to read it.
+    fn is_unread(&self, cell: &SessionCell, register: &Register) -> bool {
+        let here = self.out.len() + register.to_send_weight();
+        self.blocked && here + cell.out_half.lock().outgoing.unsent_weight() > outbox::SOFT
+    }
+
+    /// Puts a request aside until the peer has read, inside its window.
+    fn park(&mut self, bytes: &[u8], register: &Register) -> Result<Next, Misbehaved> {
+        if !register.has_room(self.parked_requests + 1, self.parked.len() + bytes.len()) {
+            return Err(Misbehaved::told(Status::Flow));
+        }
+        self.parked.extend_from_slice(bytes);
+        self.parked_requests += 1;
+        Ok(Next::Frame)
+    }
+
+    /// Executes what was put aside, if the peer has read enough since.
+    fn unpark(
+        &mut self,
+        now: Instant,
+        cell: &Arc<SessionCell>,
+        register: &mut Register,
+    ) -> Result<(), Misbehaved> {
+        if self.parked_requests == 0 || self.is_unread(cell, register) {
+            return Ok(());
+        }
+        self.unpark_all(now, cell, register)
+    }
+
+    fn unpark_all(
+        &mut self,
+        now: Instant,
+        cell: &Arc<SessionCell>,
+        register: &mut Register,
+    ) -> Result<(), Misbehaved> {
+        let parked = mem::take(&mut self.parked);
+        self.parked_requests = 0;
+        let mut rest = &parked[..];
+        while let Some(frame) = self.phase.cut(rest)? {
+            rest = rest.get(frame.len..).unwrap_or_default();
+            if let Meaning::Request { digest, request } = self.phase.read(frame)? {
+                let number = (frame.header.number, digest);
+                self.request(now, (cell, register), number, frame.len, request)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The peer speaks this protocol.
+    fn greet(&mut self) {
+        self.phase = Phase::Greeted;
+        self.place.greeted();
+        let welcome = self.shared.welcome();
+        assert!(welcome.encode(&mut self.out).is_ok(), "a welcome fits into a frame");
+    }
+
+    /// Answers a look by its tag.
+    fn look(
+        &mut self,
+        tag: u32,
+        look: Result<Box<Look>, Status>,
+        now: Instant,
+        session: Option<(&Arc<SessionCell>, &mut Register)>,
+    ) -> Next {
+        let renews = matches!(look.as_deref(), Ok(Look::Renew));
+        if self.out.len() > outbox::SOFT && !renews {
+            self.paused = true;
+            return Next::Pause;
+        }
+        let ack = session.as_ref().map_or(0, |(_, register)| register.last());
+        let shared = Arc::clone(&self.shared);
+        let mut next = Next::Frame;
+        let seen = match look.map(|look| *look) {
+            Err(status) => Seen::Refused(status),
+            Ok(Look::Administer(Administer::ExpireSession { session, reason })) => {
+                self.to_expire.push((tag, session, reason));
+                return Next::Frame;
+            }
+            Ok(Look::Open(asked)) => match look::open(&shared, now, asked, self.address.to_string()) {
+                Err(status) => Seen::Refused(status),
+                Ok((cell, opened)) => {
+                    self.session = Some(cell);
+                    self.phase = Phase::Attached;
+                    self.attached = true;
+                    next = Next::Session;
+                    Seen::Opened(opened)
+                }
+            },
+            Ok(look) => {
+                let session = session.map(|(cell, _)| &**cell);
+                Looker { shared: &shared, now, session }.look(look, &mut self.scratch)
+            }
+        };
+        self.answer_look(tag, &seen, ack);
+        next
+    }
+
+    fn answer_look(&mut self, tag: u32, seen: &Seen, ack: u64) {
+        // What does not fit into a frame is refused; everything that is shown in parts is cut to fit before.
+        if seen.encode(tag, ack, &mut self.out).is_err() {
+            let refused = Seen::Refused(Status::ResourceExhausted);
+            assert!(refused.encode(tag, ack, &mut self.out).is_ok(), "a refusal fits into a frame");
+        }
+    }
+
+    /// Takes over what the session is to be told and encodes it as far as there is room.
+    pub(super) fn encode_from(&mut self, cell: &SessionCell, register: &mut Register) {
+        {
+            let mut half = cell.out_half.lock();
+            if half.outgoing.has_unsent() {
+                register.take_over(&mut half.outgoing);
+            }
+        }
+        // Of a session that has ended, everything is said while it is at hand.
+        let room = if register.has_ended() { usize::MAX } else { outbox::ENCODED };
+        if self.out.len() < room {
+            let (out, last) = (&mut self.out, register.last());
+            register.send(|entry| {
+                outbox::encode(entry, last, out);
+                out.len() < room
+            });
+        }
+        self.more_to_send = register.has_to_send();
+    }
+
+    /// A peer whose numbers make no sense has lost its mind: its session ends.
+    fn judge(&mut self, now: Instant, cell: &SessionCell, register: &mut Register, misbehaved: &Misbehaved) {
+        if matches!(misbehaved.status(), Status::Misordered | Status::FalseRetry | Status::AckRange) {
+            let locks = register.locks();
+            self.shared.log.kill(now, (cell, register), &mut self.scratch);
+            let why = misbehaved.status();
+            tracing::info!(session = %cell.id, name = cell.about.name, locks, %why, "session ended");
+        }
+    }
+}

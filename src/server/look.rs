@@ -1,0 +1,141 @@
+//! Looks and what travels like them: answered at once, by their tag, outside the session's stream.
+//!
+//! Nothing here is kept or repeated; who lost an answer asks again.
+
+use super::Shared;
+use crate::{
+    engine::Instant,
+    table::{About, Edges, ResourceSeen, Scratch, SessionCell},
+};
+use enq_protocol::{
+    vocabulary::{SessionId, Status},
+    wire::{Administer, Look, OpenSession, Opened, Seen},
+};
+use std::sync::Arc;
+
+/// Who looks.
+pub(super) struct Looker<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) now: Instant,
+    /// Its session, if it has one.
+    pub(super) session: Option<&'a SessionCell>,
+}
+
+impl Looker<'_> {
+    /// What is seen. OPEN and the end of a session are the connection's own business.
+    pub(super) fn look(&self, look: Look, scratch: &mut Scratch) -> Seen {
+        let (table, now) = (self.shared.log.table(), self.now);
+        match look {
+            Look::Ping => Seen::Done,
+            Look::Renew => match self.session {
+                Some(cell) => Seen::Renewed(cell.about.ttl_ms),
+                None => Seen::Refused(Status::NoSuchSession),
+            },
+            Look::Lock(lock) => found(table.show_lock(now, lock).map(Box::new), Seen::Lock),
+            Look::Resource { lockspace, path } => {
+                found(table.show_resource(now, lockspace, &path), |ResourceSeen { resource, sessions }| {
+                    Seen::Resource { resource: Box::new(resource), sessions }
+                })
+            }
+            Look::Blockers(lock) => found(table.show_blockers(now, lock), edges),
+            Look::Blocked(lock) => found(table.show_blocked(now, lock), edges),
+            Look::Page { from, max, filter } => Seen::Page(table.show_page(now, from, max, &filter)),
+            Look::Session(session) => match table.show_session(now, session) {
+                Some(view) => Seen::Sessions { sessions: vec![view], more: false },
+                None => Seen::Refused(Status::NoSuchSession),
+            },
+            Look::Sessions { after, max } => {
+                let (sessions, more) = table.show_sessions(now, after, max);
+                Seen::Sessions { sessions, more }
+            }
+            Look::Spaces => Seen::Spaces(table.show_spaces()),
+            Look::OpenSpace(name) => match table.open_space(&name) {
+                Some(space) => Seen::Spaces(vec![space]),
+                None => Seen::Refused(Status::NoSuchSpace),
+            },
+            Look::Statistics => Seen::Statistics(table.statistics()),
+            Look::CheckToken { lockspace, path, seq } => {
+                Seen::Token { live: table.is_live(lockspace, &path, seq) }
+            }
+            Look::Administer(administer) => self.administer(&administer, scratch),
+            Look::Open(_) => Seen::Refused(Status::State),
+        }
+    }
+
+    fn administer(&self, administer: &Administer, scratch: &mut Scratch) -> Seen {
+        let by = self.session.map_or(SessionId(0), |cell| cell.id);
+        let status = match administer {
+            Administer::ForceRelease { lock, version, reason } => {
+                tracing::info!(%lock, %by, reason, "a lock is released by force");
+                self.shared.log.force_release(self.now, *lock, *version, (by, reason), scratch)
+            }
+            Administer::SetPriority { lock, priority } => {
+                self.shared.log.set_priority(self.now, *lock, *priority, scratch)
+            }
+            Administer::ExpireSession { .. } => Status::State,
+        };
+        if status == Status::Done { Seen::Done } else { Seen::Refused(status) }
+    }
+}
+
+/// Ends a session as if its lease had run out. The caller holds no in-half.
+pub(super) fn expire(
+    shared: &Shared,
+    now: Instant,
+    session: SessionId,
+    reason: &str,
+    scratch: &mut Scratch,
+) -> Seen {
+    let Some(cell) = shared.log.table().session(session) else {
+        return Seen::Refused(Status::NoSuchSession);
+    };
+    let mut register = cell.in_half.lock();
+    if register.has_ended() {
+        return Seen::Refused(Status::NoSuchSession);
+    }
+    shared.log.kill(now, (&cell, &mut register), scratch);
+    tracing::info!(session = %cell.id, name = cell.about.name, reason, "session ended by an administrator");
+    Seen::Done
+}
+
+/// Begins a session for the peer at this address.
+pub(super) fn open(
+    shared: &Shared,
+    now: Instant,
+    asked: OpenSession,
+    peer: String,
+) -> Result<(Arc<SessionCell>, Opened), Status> {
+    if asked.log != 0 {
+        return Err(Status::WrongLog);
+    }
+    if !(shared.ttl_ms_min..=shared.ttl_ms_max).contains(&asked.ttl_ms) {
+        return Err(Status::Limit);
+    }
+    let mut secret = [0; 16];
+    if getrandom::fill(&mut secret).is_err() {
+        return Err(Status::Unavailable);
+    }
+    let about = About {
+        name: asked.name,
+        purpose: asked.purpose,
+        host: asked.host,
+        pid: asked.pid,
+        peer,
+        ttl_ms: asked.ttl_ms,
+        bound: asked.bind_connection,
+        secret,
+    };
+    let cell = shared.log.open_session(now, about);
+    shared.leases.watch(&cell);
+    tracing::info!(session = %cell.id, about = ?cell.about, "session opened");
+    let opened = Opened { session: cell.id, secret, ttl_ms: asked.ttl_ms };
+    Ok((cell, opened))
+}
+
+fn found<T>(seen: Option<T>, say: impl FnOnce(T) -> Seen) -> Seen {
+    seen.map_or(Seen::Refused(Status::NoSuchLock), say)
+}
+
+fn edges(Edges { edges, total, sessions }: Edges) -> Seen {
+    Seen::Edges { edges, total, sessions }
+}

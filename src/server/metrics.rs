@@ -1,0 +1,66 @@
+//! What the server counts: connections that came, and why they went.
+
+use crate::engine::Instant;
+use enq_protocol::vocabulary::Status;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Statuses there is a counter for.
+const STATUSES: usize = 128;
+
+/// How long a log of misbehaviour stays quiet after a line.
+const QUIET_NS: u64 = 1_000_000_000;
+
+/// The counters.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Connections that were accepted.
+    pub accepted: AtomicU64,
+    /// Connections that were not, for there were too many.
+    pub turned_away: AtomicU64,
+    /// Connections that are there.
+    pub open: AtomicU64,
+    /// Strangers that had to go, for there were too many.
+    pub evicted: AtomicU64,
+    /// Connections that their peers ended.
+    pub closed_by_peer: AtomicU64,
+    /// Connections that were ended with an ERROR frame or silently, by status.
+    closed: [AtomicU64; STATUSES],
+    quiet_until: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics {
+            accepted: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            closed_by_peer: AtomicU64::new(0),
+            closed: [const { AtomicU64::new(0) }; STATUSES],
+            quiet_until: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Metrics {
+    /// A connection was ended for this.
+    pub fn count_closed(&self, status: Status) {
+        if let Some(counter) = self.closed.get(usize::from(status.0)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many connections were ended for this.
+    #[must_use]
+    pub fn closed(&self, status: Status) -> u64 {
+        self.closed.get(usize::from(status.0)).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// May a line about somebody's misbehaviour be logged? One a second may.
+    pub fn may_log(&self, now: Instant) -> bool {
+        let until = self.quiet_until.load(Ordering::Relaxed);
+        let next = now.0.saturating_add(QUIET_NS);
+        now.0 >= until
+            && self.quiet_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}

@@ -1,0 +1,209 @@
+//! The server: sockets, handshake, sessions' connections, leases, shutdown.
+//!
+//! Read in this order: `config`, `listener` (the door), `connection` (one connection and its turns), `peer` (what frames
+//! mean), `translate` (wire to engine), `outbox` (engine to wire), `look`, `lease`, `metrics`, `shutdown`. Time enters by
+//! `clock` only. What is locked is decided elsewhere: everything here goes through `src/log` to the table.
+
+mod clock;
+mod config;
+mod connection;
+mod lease;
+mod listener;
+mod look;
+mod metrics;
+mod outbox;
+pub mod peer;
+mod shutdown;
+pub mod translate;
+
+pub use clock::Clock;
+pub use config::{Args, Config, Patience};
+pub use listener::DoorLimits;
+pub use metrics::Metrics;
+pub use shutdown::asked_to_stop;
+
+use crate::{
+    engine::Limits,
+    log::{Epoch, EpochError, Volatile},
+    table::{Setting, Table},
+};
+use enq_protocol::wire::{FRAME_LEN_MAX, PROTOCOL_VERSION, Welcome};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Requests in flight a session: enough for a client that pipelines, and few enough to hold a client that runs away.
+const WINDOW_REQUESTS: u32 = 1_024;
+
+/// Bytes in flight a session.
+const WINDOW_BYTES: u32 = 256 * 1024;
+
+/// The shortest lease: below it, one lost packet ends a session.
+const TTL_MS_MIN: u32 = 1_000;
+
+/// The longest lease of a volatile server: how long its locks may outlive their holder.
+const TTL_MS_MAX: u32 = 60_000;
+
+/// The longest lease if the epoch could not be kept.
+const TTL_MS_MAX_UNKEPT: u32 = 15_000;
+
+/// How long connections may take to say their last words when the server stops.
+const LEAVING: Duration = Duration::from_secs(3);
+
+/// What all connections share.
+struct Shared {
+    clock: Clock,
+    log: Volatile,
+    leases: lease::Leases,
+    door: Arc<listener::Door>,
+    metrics: Metrics,
+    patience: Patience,
+    stop: CancellationToken,
+    ttl_ms_min: u32,
+    ttl_ms_max: u32,
+    unsafe_settings: Vec<String>,
+}
+
+/// A server that serves.
+pub struct Server {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    tracker: TaskTracker,
+    epoch: Epoch,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// There is no epoch.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+}
+
+impl Server {
+    /// Raises the epoch, listens, and answers requests when this returns. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub async fn start(config: Config) -> Result<Server, StartError> {
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for address in &config.listen {
+            let failed = |error| StartError::Listen { address: *address, error };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            addresses.push(listener.local_addr().map_err(failed)?);
+            listeners.push(listener);
+        }
+        let epoch = Epoch::raise(&config.state, &config.state_name())?;
+        let mut random = [0; 24];
+        getrandom::fill(&mut random).map_err(StartError::Random)?;
+        let [route_key @ .., _, _, _, _, _, _, _, _] = random;
+        let [.., a, b, c, d, e, f, g, h] = random;
+        let table = Table::new(&Setting {
+            epoch: epoch.number,
+            limits: Limits::default(),
+            window_requests: WINDOW_REQUESTS,
+            window_bytes: WINDOW_BYTES,
+            route_key,
+            hash_seed: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        });
+        let kept = epoch.kept.is_some();
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            clock: Clock::start(),
+            log: Volatile::new(table),
+            leases: lease::Leases::default(),
+            door: Arc::new(listener::Door::new(config.door, stop.clone())),
+            metrics: Metrics::default(),
+            patience: config.patience,
+            stop,
+            ttl_ms_min: TTL_MS_MIN,
+            ttl_ms_max: if kept { TTL_MS_MAX } else { TTL_MS_MAX_UNKEPT },
+            unsafe_settings: if kept { Vec::new() } else { vec!["epoch-not-kept".into()] },
+        });
+        let tracker = TaskTracker::new();
+        for listener in listeners {
+            tracker.spawn(listener::accept(listener, Arc::clone(&shared), tracker.clone()));
+        }
+        let time = Arc::clone(&shared);
+        tracker.spawn(async move { lease::pass_time(&time, &time.stop).await });
+        Ok(Server { shared, addresses, tracker, epoch })
+    }
+
+    /// Where it listens, in the order of its configuration.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The first address it listens on.
+    ///
+    /// # Panics
+    /// If it was started without one.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        *self.addresses.first().expect("a server listens somewhere")
+    }
+
+    /// The epoch of its seqs, and where it is kept.
+    #[must_use]
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// The table, for who looks.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        self.shared.log.table()
+    }
+
+    /// Stops: nobody else is let in, everybody inside is told SHUTDOWN, and what was to be written is written.
+    pub async fn shutdown(self) {
+        self.shared.stop.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(LEAVING, self.tracker.wait()).await.is_err() {
+            tracing::warn!(connections = self.tracker.len(), "not every connection ended in time");
+        }
+    }
+}
+
+impl Shared {
+    /// What a peer is told that speaks this protocol.
+    fn welcome(&self) -> Welcome {
+        let bounds = self.log.table().bounds();
+        Welcome {
+            version: PROTOCOL_VERSION,
+            features: 0,
+            frame_len_max: u32::try_from(FRAME_LEN_MAX).unwrap_or(u32::MAX),
+            window_requests: bounds.window_requests,
+            window_bytes: bounds.window_bytes,
+            locks_max: bounds.locks,
+            waiting_max: bounds.waiting,
+            ttl_min_ms: self.ttl_ms_min,
+            ttl_max_ms: self.ttl_ms_max,
+            server: concat!("enqd ", env!("CARGO_PKG_VERSION")).into(),
+            role: 0,
+            leader: String::new(),
+            members: Vec::new(),
+            log: 0,
+            unsafe_settings: self.unsafe_settings.clone(),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a session is to be told, as frames.
+//!
+//! An output is kept in the words of the engine until its connection has room for it, and encoded straight into the
+//! write buffer.
+
+use crate::engine::{
+    Said,
+    session::{Entry, Told},
+};
+use bytes::BytesMut;
+use enq_protocol::{
+    vocabulary::Status,
+    wire::{Answer, EncodeError, Event, Reply, SpaceReply},
+};
+
+/// Unread output beyond which a peer's requests are parked, but for those that make the table smaller.
+pub(super) const SOFT: usize = 256 * 1024;
+
+/// Unread output beyond which the connection ends, unless the peer reads on. The session lives on its lease.
+pub(super) const HARD: usize = 1024 * 1024;
+
+/// Unread output beyond which it ends, although the peer reads: more than the completions of all that a session may have
+/// waiting, value blocks and all.
+pub(super) const LAST: usize = 16 * HARD;
+
+/// Encoded output beyond which no more is encoded before some is written.
+pub(super) const ENCODED: usize = 64 * 1024;
+
+/// Appends one output as a frame. `last` is the last request that was executed: the frame acknowledges it.
+pub(super) fn encode(entry: &Entry, last: u64, out: &mut BytesMut) {
+    let result = match &entry.told {
+        Told::Answer { request, said } => {
+            let answer = Answer { request: *request, place: entry.place, reply: reply(said) };
+            answer.encode(entry.number, last, out)
+        }
+        Told::Space { request, space, changed } => {
+            let reply = Reply::Space(SpaceReply { space: (**space).clone(), changed: *changed });
+            Answer { request: *request, place: entry.place, reply }.encode(entry.number, last, out)
+        }
+        Told::Event(said) => event(said).encode(entry.place, entry.number, last, out),
+    };
+    assert!(
+        !matches!(result, Err(EncodeError::TooLong { .. } | EncodeError::NotSent)),
+        "every output fits into a frame: {entry:?}"
+    );
+}
+
+/// An answer in the words of the wire.
+fn reply(said: &Said) -> Reply {
+    match said {
+        Said::Granted(grant) => Reply::Granted(grant.clone()),
+        Said::PathGranted { leaf, levels } => {
+            Reply::PathGranted { leaf: leaf.clone(), levels: levels.to_vec() }
+        }
+        Said::Queued { handle, lock } => Reply::Queued { handle: *handle, lock: *lock },
+        Said::Done(status) => Reply::Done { status: *status },
+        Said::Released { .. } => Reply::Done { status: Status::Released },
+        Said::Refused { status, blocker, waiting } => {
+            Reply::Refused { status: *status, blocker: *blocker, detail: *waiting }
+        }
+        Said::GrantedLater(_)
+        | Said::PathGrantedLater { .. }
+        | Said::Ended { .. }
+        | Said::Gone { .. }
+        | Said::Demoted { .. }
+        | Said::Revoked { .. }
+        | Said::Blocking { .. } => unreachable!("an event answers no request: {said:?}"),
+    }
+}
+
+/// An event in the words of the wire.
+fn event(said: &Said) -> Event {
+    match said {
+        Said::GrantedLater(grant) => Event::Granted(grant.clone()),
+        Said::PathGrantedLater { leaf, levels } => {
+            Event::PathGranted { leaf: leaf.clone(), levels: levels.to_vec() }
+        }
+        Said::Ended { handle, status, holds, record } => {
+            Event::Ended { handle: *handle, status: *status, holds: *holds, record: *record }
+        }
+        Said::Demoted { handle } => Event::Demoted { handle: *handle },
+        Said::Revoked { handle, by, reason } => {
+            let reason = reason.as_ref().into();
+            Event::Revoked { handle: *handle, status: Status::Forced, by: *by, reason }
+        }
+        Said::Blocking { handle, seq, mode } => Event::Blocking { handle: *handle, seq: *seq, mode: *mode },
+        Said::Granted(_)
+        | Said::PathGranted { .. }
+        | Said::Queued { .. }
+        | Said::Done(_)
+        | Said::Released { .. }
+        | Said::Refused { .. }
+        | Said::Gone { .. } => unreachable!("an answer is no event: {said:?}"),
+    }
+}
