@@ -5,6 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod client;
 pub mod engine;
 pub mod log;

@@ -99,6 +99,6 @@ fn the_gate_ends_with_the_test_command_that_the_readme_names() {
     let gate = read(&Path::new(ROOT).join(".ci/run"));
     let last = gate.lines().rfind(|line| !line.trim().is_empty()).unwrap();
     let command = last.strip_prefix("exec ").expect("the gate's last line hands over to the tests");
-    assert!(readme.contains(&format!("\n    {command}\n")), "the README does not name `{command}`");
-    assert!(readme.contains("\n    cargo build --release\n") && gate.contains(" cargo build --release "));
+    assert!(readme.contains(&format!("\n{command}\n")), "the README does not name `{command}`");
+    assert!(readme.contains("\ncargo build --release\n") && gate.contains(" cargo build --release "));
 }
