@@ -60,6 +60,8 @@ pub enum Fault {
         /// What its length says.
         len: usize,
     },
+    /// A path without names.
+    EmptyPath,
     /// A path with more components than a tree has levels.
     TooDeep {
         /// How many.
@@ -145,6 +147,7 @@ impl DecodeError {
             Fault::Truncated { .. } => Status::Malformed,
             Fault::Trailing { .. } => Status::Malformed,
             Fault::BadName { .. } => Status::BadName,
+            Fault::EmptyPath => Status::BadName,
             Fault::TooDeep { .. } => Status::TooDeep,
             Fault::BadValue { .. } => Status::BadParam,
             Fault::BadMode { .. } => Status::BadParam,
@@ -195,6 +198,7 @@ impl fmt::Display for DecodeError {
             Fault::BadName { len } => {
                 write!(f, "a name has 1 to 255 bytes, all of them here; this says {len}")
             }
+            Fault::EmptyPath => write!(f, "a path has at least one name"),
             Fault::TooDeep { levels } => write!(f, "{levels} levels are more than 128"),
             Fault::BadValue { len } => write!(f, "the value's {len} bytes are not all here"),
             Fault::BadMode { number } => write!(f, "there is no mode {number}"),

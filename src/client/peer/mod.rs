@@ -461,3 +461,6 @@ fn check_value(value: Option<&[u8]>) -> Result<(), Status> {
 pub(super) fn plain_release(handle: Handle) -> Deq<'static> {
     Deq { handle, flags: Flags::NONE, value: None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use crate::vocabulary::{LockFilter, LockId, LockspaceId, NAME_LEN_MAX, Seq, Sess
 /// The longest text that describes a session, in bytes.
 pub(super) const TEXT_LEN_MAX: usize = 255;
 
-/// The longest key of orphans, in bytes.
+/// The longest orphan key, in bytes.
 const ORPHAN_KEY_LEN_MAX: usize = 64;
 
 /// The most locks a page may be asked for.

@@ -133,7 +133,7 @@ fn enq_path(mut r: Reader<'_>) -> Read<EnqPath<'_>> {
     let owner = r.owner()?;
     let timeout_ms = r.timeout()?;
     let priority = r.u8("priority")?;
-    let levels = r.levels(6)?;
+    let levels = r.levels("path", 6)?;
     let mut handles: Vec<Handle> = Vec::with_capacity(levels);
     let mut path = Vec::with_capacity(levels);
     for _ in 0..levels {

@@ -11,14 +11,17 @@ use crate::vocabulary::{
 };
 use alloc::vec::Vec;
 
-/// The length of a lock view with a path of one empty name, no reason, and none of its options.
-const LOCK_VIEW_LEN_MIN: usize = 91;
+/// The length of a lock view but for the names of its path, its reason, and its options.
+const LOCK_VIEW_LEN_FIXED: usize = 76;
+
+/// The shortest lock view: a path of one name of one byte.
+const LOCK_VIEW_LEN_MIN: usize = LOCK_VIEW_LEN_FIXED + 3;
 
 /// The length of a session view without texts.
 const SESSION_VIEW_LEN_MIN: usize = 49;
 
-/// The length of a lockspace view with an empty name.
-const LOCKSPACE_VIEW_LEN_MIN: usize = 46;
+/// The length of a lockspace view with a name of one byte.
+const LOCKSPACE_VIEW_LEN_MIN: usize = 45;
 
 /// How many bytes a lock view takes in a message, so that a page can be filled up to what fits into a frame.
 #[must_use]
@@ -26,7 +29,7 @@ pub fn lock_view_len(view: &LockView) -> usize {
     let path: usize = view.path.iter().map(|name| 2 + name.as_bytes().len()).sum();
     let options = [view.session.is_some(), view.timeout_ms.is_some(), view.parent.is_some()];
     let options = 8 * options.into_iter().filter(|there| *there).count();
-    LOCK_VIEW_LEN_MIN - 2 + path + options + view.reason.len()
+    LOCK_VIEW_LEN_FIXED + path + options + view.reason.len()
 }
 
 impl Reader<'_> {

@@ -100,22 +100,21 @@ impl<'a> Reader<'a> {
     }
 
     /// How many levels a path has: at least one, at most as many as a tree.
-    pub(super) fn levels(&mut self, item_len_min: usize) -> Read<usize> {
-        const FIELD: &str = "path";
+    pub(super) fn levels(&mut self, field: &'static str, item_len_min: usize) -> Read<usize> {
         let offset = self.offset();
-        match usize::from(self.u16(FIELD)?) {
-            0 => Err(self.fail(FIELD, offset, Fault::BadName { len: 0 })),
-            levels if levels > LEVELS_MAX => Err(self.fail(FIELD, offset, Fault::TooDeep { levels })),
+        match usize::from(self.u16(field)?) {
+            0 => Err(self.fail(field, offset, Fault::EmptyPath)),
+            levels if levels > LEVELS_MAX => Err(self.fail(field, offset, Fault::TooDeep { levels })),
             levels if levels * item_len_min > self.left() => {
                 let (need, have) = (levels * item_len_min, self.left());
-                Err(self.fail(FIELD, offset, Fault::Truncated { need, have }))
+                Err(self.fail(field, offset, Fault::Truncated { need, have }))
             }
             levels => Ok(levels),
         }
     }
 
     pub(super) fn path(&mut self) -> Read<Vec<ResourceName>> {
-        let levels = self.levels(3)?;
+        let levels = self.levels("path", 3)?;
         let mut path = Vec::with_capacity(levels);
         for _ in 0..levels {
             path.push(self.resource_name("path")?);
@@ -168,7 +167,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn path_levels(&mut self) -> Read<Vec<PathLevel>> {
-        let levels = self.levels(14)?;
+        let levels = self.levels("levels", 14)?;
         let mut path = Vec::with_capacity(levels);
         for _ in 0..levels {
             path.push(PathLevel {

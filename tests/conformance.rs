@@ -1,0 +1,69 @@
+//! The conformance cases (`conformance/cases.txt`), each run by the engine alone and by a server through the wire.
+//!
+//! A case is a story in one line; `conformance/README.md` explains the language. What a driver does not run is counted
+//! and named, never silently left out.
+
+#[path = "conformance/by_hand.rs"]
+mod by_hand;
+#[path = "conformance/case.rs"]
+mod case;
+
+use case::Case;
+
+/// Something that can act out a case: the engine by hand, or a server with one connection a session.
+trait Driver {
+    /// Acts out one operation and returns its events, as the cases write them.
+    fn act(&mut self, operation: &case::Operation) -> Vec<String>;
+}
+
+const CASES: &str = include_str!("conformance/cases.txt");
+
+/// Runs every case that needs no deadlock search on a fresh driver each, and tells all that differ.
+fn run_all<D: Driver>(mut fresh: impl FnMut(&Case) -> D) {
+    let cases = case::read_all(CASES);
+    assert_eq!(cases.len(), 107, "cases were lost or gained");
+    let (later, now): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(Case::needs_search);
+    let names: Vec<&str> = later.iter().map(|case| case.number.as_str()).collect();
+    println!("{} cases run; {} need the deadlock search: {}", now.len(), later.len(), names.join(" "));
+    assert_eq!((now.len(), later.len()), (98, 9));
+    let mut wrong = Vec::new();
+    for case in &now {
+        let mut driver = fresh(case);
+        for operation in &case.setup {
+            driver.act(operation);
+        }
+        let events: Vec<String> =
+            case.operations.iter().flat_map(|operation| driver.act(operation)).collect();
+        if events != case.events {
+            wrong.push(format!(
+                "cases.txt:{}: {}\n  must be  {}\n  was      {}",
+                case.line,
+                case.text,
+                case.events.join(" "),
+                events.join(" ")
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} cases differ\n{}", wrong.len(), now.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_engine_says_what_the_cases_say() {
+    run_all(|_| by_hand::ByHand::new());
+}
+
+#[test]
+fn a_line_that_is_no_case_is_told_by_its_number() {
+    for (text, why) in [
+        ("new A EX", "cases.txt:1: no number"),
+        ("1: new A EX", "cases.txt:1: no `=>`"),
+        ("# heading\n\n1: new A XX => A+EX", "cases.txt:3: no mode or flag: XX"),
+        ("1: renew A => A+EX", "cases.txt:1: no operation: renew A"),
+        ("1: rel A colour=red => A-", "cases.txt:1: no option: colour=red"),
+        ("1: cancel => A-", "cases.txt:1: a name is missing: cancel"),
+    ] {
+        let refused = std::panic::catch_unwind(|| case::read_all(text)).expect_err("must be refused");
+        let message = refused.downcast_ref::<String>().expect("a message");
+        assert_eq!(message, why);
+    }
+}

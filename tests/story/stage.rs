@@ -1,0 +1,418 @@
+//! Acts operations out on one shard, one after the other.
+//!
+//! After every step the invariants of the shard are checked. A word that is not understood is an error.
+
+use super::cast::{Cast, NO_LOCK};
+use super::quotas::Quotas;
+use super::tell::tell;
+use super::words::{Options, Words, session};
+use enq::engine::{Ask, End, Input, Instant, Limits, LockRef, Shard, Under};
+use enq_protocol::vocabulary::{
+    ConversionDeadlock, Flags, Handle, LockFilter, LockId, LockMode, LockspaceId, ModeSet, Owner, Policy,
+    ResourceName, SessionId,
+};
+use std::collections::BTreeSet;
+
+/// One shard with its story.
+pub(crate) struct Stage {
+    pub(crate) shard: Shard,
+    pub(crate) cast: Cast,
+    pub(crate) now: Instant,
+    /// Are seqs, fences and counts of stores told?
+    pub(crate) numbers: bool,
+    pub(crate) quotas: Quotas,
+    limits: Limits,
+    pages: Option<Pages>,
+    steps: u32,
+}
+
+/// A listing under way.
+struct Pages {
+    from: u32,
+    at_start: BTreeSet<String>,
+    seen: BTreeSet<LockId>,
+}
+
+/// Whose lock an operation is about.
+struct Subject {
+    session: SessionId,
+    lock: LockRef,
+}
+
+impl Stage {
+    /// An empty shard.
+    pub(crate) fn new() -> Stage {
+        let limits = Limits::default();
+        let shard = Shard::new(0, limits, 1, 7);
+        let (cast, quotas) = (Cast::default(), Quotas::default());
+        Stage { shard, cast, now: Instant::START, numbers: false, quotas, limits, pages: None, steps: 0 }
+    }
+
+    /// Acts out one operation, `[a..b]` once for each number, and tells what came of it.
+    pub(crate) fn act(&mut self, text: &str) -> Result<String, String> {
+        let Some((before, range)) = text.split_once('[') else {
+            return Ok(joined(&self.act_once(text)?));
+        };
+        let (range, after) = range.split_once(']').ok_or("`[` without `]`")?;
+        let (first, last) = range.split_once("..").ok_or(format!("no range: {range}"))?;
+        let number = |word: &str| word.parse::<u32>().map_err(|_| format!("no number: {word}"));
+        let mut told: Option<String> = None;
+        for at in number(first)?..=number(last)? {
+            let after = after.replace("[]", &at.to_string()).replace("[-1]", &at.wrapping_sub(1).to_string());
+            let now = joined(&self.act_once(&format!("{before}{at}{after}"))?);
+            if told.as_ref().is_some_and(|told| *told != now) {
+                return Err(format!("number {at} gives another answer: {now}"));
+            }
+            told = Some(now);
+        }
+        told.ok_or("an empty range".into())
+    }
+
+    fn act_once(&mut self, text: &str) -> Result<Vec<String>, String> {
+        let mut words = Words::of(text);
+        match words.take("an operation")? {
+            "enq" => self.enq(words),
+            "path" => self.path(words),
+            "cvt" => self.cvt(words),
+            "deq" => self.deq(words),
+            "cancel" => {
+                let name = words.take("a lock")?;
+                let options = words.options(false)?;
+                let Subject { session, lock } = self.subject(name, &options)?;
+                self.step(Input::Cancel { session, lock, flags: options.flags }, None)
+            }
+            "deqall" => self.deqall(words),
+            "die" => self.end_session(words, End::Died),
+            "close" => self.end_session(words, End::Closed),
+            "seal" => self.seal(words),
+            "continue" => {
+                words.end()?;
+                self.step(Input::Continue, None)
+            }
+            "tick" => {
+                self.pass(words)?;
+                self.step(Input::Tick, None)
+            }
+            "wait" => {
+                self.pass(words)?;
+                Ok(Vec::new())
+            }
+            "space" => self.space(words),
+            "force" => self.force(words),
+            "priority" => {
+                let lock = self.id_of(words.take("a lock")?)?;
+                let options = words.options(false)?;
+                self.step(Input::SetPriority { lock, priority: options.priority }, None)
+            }
+            "epoch" => {
+                let epoch = words.take("an epoch")?.parse().map_err(|_| "no epoch")?;
+                self.step(Input::RaiseEpoch { epoch }, None)
+            }
+            "limit" => self.limit(words),
+            "numbers" => {
+                self.numbers = true;
+                words.end().map(|()| Vec::new())
+            }
+            "page" => {
+                words.end()?;
+                self.page().map(|told| vec![told])
+            }
+            verb => Err(format!("no operation: {verb}")),
+        }
+    }
+
+    /// One step; a deadline or an end under way is left to the story.
+    fn step(&mut self, input: Input<'_>, wanted: Option<LockMode>) -> Result<Vec<String>, String> {
+        let mut outputs = Vec::new();
+        self.shard.step(self.now, input, &mut outputs);
+        self.steps += 1;
+        // The check looks at everything there is, so a story of thousands of locks is checked now and then.
+        if self.steps < 500 || self.steps.is_multiple_of(500) {
+            self.shard.check()?;
+        }
+        tell(self, &outputs, wanted)
+    }
+
+    fn continue_to_end(&mut self, told: &mut Vec<String>) -> Result<(), String> {
+        // No story has more than a million locks.
+        for _ in 0..4_000 {
+            if !self.shard.has_ending() {
+                return Ok(());
+            }
+            told.extend(self.step(Input::Continue, None)?);
+        }
+        Err("E1: an end does not end".into())
+    }
+
+    fn ask<'a>(session: SessionId, mode: LockMode, options: &Options<'a>) -> Ask<'a> {
+        Ask {
+            session: options.session.unwrap_or(session),
+            mode,
+            flags: options.flags,
+            owner: Owner { scope: 0, token: options.owner },
+            timeout_ms: options.timeout_ms,
+            priority: options.priority,
+            reason: options.reason,
+        }
+    }
+
+    fn enq(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
+        let (name, place, mode) = (words.take("a lock")?, words.take("a resource")?, words.mode()?);
+        let options = words.options(true)?;
+        let ask = Self::ask(owner_of(name)?, mode, &options);
+        let (under, resource) = match place.split_once('/') {
+            Some((parent, resource)) => (Under::Parent(self.lock_ref(parent)?), resource),
+            None => {
+                let (space, resource) = self.place(place);
+                (Under::Lockspace(space), resource)
+            }
+        };
+        let resource = ResourceName::from_printable(resource).map_err(|why| why.to_string())?;
+        let handle = self.cast.enter(name, ask.session, false)?;
+        let told = match self.quotas.may_start(ask.session, &[handle]) {
+            Ok(()) => self.step(Input::Enq { ask, handle, under, name: &resource }, Some(mode))?,
+            Err(status) => vec![status.to_string()],
+        };
+        self.undo_if_refused(&told, ask.session, &[handle])?;
+        Ok(told)
+    }
+
+    /// `path s1.a X/Y/Z MODE`: the levels above the leaf are called `s1.a@X`, `s1.a@Y`.
+    fn path(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
+        let (name, place, mode) = (words.take("a lock")?, words.take("a path")?, words.mode()?);
+        let options = words.options(true)?;
+        let ask = Self::ask(owner_of(name)?, mode, &options);
+        let (lockspace, path) = self.place(place);
+        let path = ResourceName::path_from_printable(path).map_err(|why| why.to_string())?;
+        let mut handles = Vec::new();
+        for level in path.iter().take(path.len() - 1) {
+            handles.push(self.cast.enter(&format!("{name}@{level}"), ask.session, true)?);
+        }
+        handles.push(self.cast.enter(name, ask.session, true)?);
+        let told =
+            self.step(Input::EnqPath { ask, handles: &handles, lockspace, path: &path }, Some(mode))?;
+        self.undo_if_refused(&told, ask.session, &handles)?;
+        Ok(told)
+    }
+
+    /// A refused request made no lock: its handles were never used.
+    fn undo_if_refused(
+        &mut self,
+        told: &[String],
+        session: SessionId,
+        handles: &[Handle],
+    ) -> Result<(), String> {
+        if told.first().is_some_and(|answer| is_refusal(answer)) {
+            for handle in handles {
+                self.cast.freed(session, *handle)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn cvt(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
+        let (name, mode) = (words.take("a lock")?, words.mode()?);
+        let options = words.options(true)?;
+        let Subject { session, lock } = self.subject(name, &options)?;
+        let Options { flags, timeout_ms, priority, value, .. } = options;
+        self.step(Input::Convert { session, lock, mode, flags, timeout_ms, priority, value }, Some(mode))
+    }
+
+    fn deq(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
+        let name = words.take("a lock")?;
+        let options = words.options(false)?;
+        let Subject { session, lock } = self.subject(name, &options)?;
+        self.step(Input::Deq { session, lock, flags: options.flags, value: options.value }, None)
+    }
+
+    /// `deqall s1`: everything of a session; `deqall s1.a`: all sublocks of a lock.
+    fn deqall(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
+        let name = words.take("a session or a lock")?;
+        let options = words.options(false)?;
+        let mut told = if name.contains('.') {
+            let Subject { session, lock } = self.subject(name, &options)?;
+            self.step(Input::SealSublocks { session, lock, flags: options.flags }, None)?
+        } else {
+            let invalidate = options.flags.contains(Flags::IVVALBLK);
+            let end = End::ReleasedAll { invalidate };
+            self.step(Input::SealSession { session: session(name)?, end }, None)?
+        };
+        self.continue_to_end(&mut told)?;
+        Ok(told)
+    }
+
+    fn end_session(&mut self, mut words: Words<'_>, end: End) -> Result<Vec<String>, String> {
+        let session = words.session()?;
+        words.end()?;
+        self.cast.leave(session);
+        let mut told = self.step(Input::SealSession { session, end }, None)?;
+        self.continue_to_end(&mut told)?;
+        Ok(told)
+    }
+
+    /// The first half of an end alone: `seal s1 died`, `seal s1 closed`, `seal s1 released`, `seal s1.a`.
+    fn seal(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
+        let name = words.take("a session or a lock")?;
+        if name.contains('.') {
+            let options = words.options(false)?;
+            let Subject { session, lock } = self.subject(name, &options)?;
+            return self.step(Input::SealSublocks { session, lock, flags: options.flags }, None);
+        }
+        let session = session(name)?;
+        let end = match words.take("an end")? {
+            "died" => End::Died,
+            "closed" => End::Closed,
+            "released" => End::ReleasedAll { invalidate: false },
+            word => return Err(format!("no end: {word}")),
+        };
+        words.end()?;
+        if !matches!(end, End::ReleasedAll { .. }) {
+            self.cast.leave(session);
+        }
+        self.step(Input::SealSession { session, end }, None)
+    }
+
+    fn pass(&mut self, mut words: Words<'_>) -> Result<(), String> {
+        self.now = self.now.after_ms(words.span()?);
+        words.end()
+    }
+
+    /// `space NAME` with the words of its policy, or `space NAME gone`.
+    fn space(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
+        let lockspace = self.cast.space(words.take("a lockspace")?);
+        let mut policy = Some(Policy::default());
+        while let Ok(word) = words.take("a word") {
+            let set = policy.as_mut().ok_or("nothing may follow `gone`")?;
+            match word {
+                "gone" => policy = None,
+                "fair" => set.fair = true,
+                "timed" => set.conversion_deadlock = ConversionDeadlock::Timed,
+                "reason" => set.reason_required = true,
+                "modes" => {
+                    let letters = words.take("modes")?.split(',');
+                    let modes: Option<Vec<LockMode>> = letters.map(LockMode::from_letters).collect();
+                    set.modes = modes.ok_or("no modes")?.into_iter().fold(ModeSet::EMPTY, ModeSet::with);
+                }
+                "value" => set.value_len_max = words.take("a length")?.parse().map_err(|_| "no length")?,
+                "longest" => set.wait_ms_max = words.span()?,
+                word => return Err(format!("no word of a policy: {word}")),
+            }
+        }
+        self.step(Input::SetPolicy { lockspace, policy: policy.as_ref() }, None)
+    }
+
+    /// `force s1.a by s9 reason why [version N]`.
+    fn force(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
+        let name = words.take("a lock")?;
+        let lock = self.id_of(name)?;
+        let seq = self.cast.find(name).map_or(0, |actor| actor.seq.0);
+        let options = words.options(false)?;
+        let by = options.session.ok_or("as whom?")?;
+        let reason = String::from_utf8_lossy(options.reason);
+        let version = options.version.unwrap_or(seq);
+        self.step(Input::ForceRelease { lock, version, by, reason: &reason }, None)
+    }
+
+    /// Moves a bound; the shard begins anew, so this stands first in a story.
+    fn limit(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
+        if self.cast.live().next().is_some() {
+            return Err("a limit stands before the first lock".into());
+        }
+        let place = match words.take("a limit")? {
+            "waiting_a_resource" => &mut self.limits.waiting_a_resource,
+            "locks_a_session" => &mut self.limits.locks_a_session,
+            word => return Err(format!("no limit: {word}")),
+        };
+        *place = words.take("a number")?.parse().map_err(|_| "no number")?;
+        words.end()?;
+        self.shard = Shard::new(0, self.limits, 1, 7);
+        self.quotas.set(self.limits.locks_a_session);
+        Ok(Vec::new())
+    }
+
+    /// The next part of a listing of everything.
+    fn page(&mut self) -> Result<String, String> {
+        let live = || self.cast.live().map(String::from).collect::<BTreeSet<_>>();
+        let mut pages =
+            self.pages.take().unwrap_or_else(|| Pages { from: 0, at_start: live(), seen: BTreeSet::new() });
+        let mut views = Vec::new();
+        let next = self.shard.show_page(self.now, pages.from, &LockFilter::default(), &mut views);
+        for view in &views {
+            if !pages.seen.insert(view.lock) {
+                return Err(format!("Q4: {} is shown twice", self.cast.name_of_id(view.lock)));
+            }
+        }
+        let Some(from) = next else {
+            for name in pages.at_start.intersection(&live()) {
+                if !self.id_of(name).is_ok_and(|id| pages.seen.contains(&id)) {
+                    return Err(format!("Q4: {name} is not shown"));
+                }
+            }
+            return Ok(format!("{} locks, the end", views.len()));
+        };
+        pages.from = from;
+        self.pages = Some(pages);
+        Ok(format!("{} locks, and more", views.len()))
+    }
+
+    /// A lockspace and what stands behind its colon.
+    pub(crate) fn place<'a>(&mut self, place: &'a str) -> (LockspaceId, &'a str) {
+        match place.split_once(':') {
+            Some((space, resource)) => (self.cast.space(space), resource),
+            None => (LockspaceId(0), place),
+        }
+    }
+
+    fn subject(&self, name: &str, options: &Options<'_>) -> Result<Subject, String> {
+        let session = options.session.map_or_else(|| owner_of(name), Ok)?;
+        Ok(Subject { session, lock: self.lock_ref(name)? })
+    }
+
+    /// What the session register would say: an id, unless a path request may not have made the lock yet.
+    fn lock_ref(&self, name: &str) -> Result<LockRef, String> {
+        if name.ends_with(".nobody") {
+            return Ok(LockRef::Id(NO_LOCK));
+        }
+        let actor = self.cast.named(name)?;
+        Ok(match actor.id {
+            Some(id) if !actor.by_path => LockRef::Id(id),
+            _ => LockRef::Handle(actor.handle),
+        })
+    }
+
+    pub(crate) fn id_of(&self, name: &str) -> Result<LockId, String> {
+        if name.ends_with(".nobody") {
+            Ok(NO_LOCK)
+        } else {
+            self.cast.named(name)?.id.ok_or(format!("{name} has no id"))
+        }
+    }
+
+    /// Which level of a path waits, by the depth of its resource.
+    pub(crate) fn learn_level(&mut self, leaf: &str, lock: LockId) -> Result<String, String> {
+        let view = self.shard.show_lock(self.now, lock).ok_or("what waits is not there")?;
+        let level = view.path.last().map(ToString::to_string).unwrap_or_default();
+        let above = format!("{leaf}@{level}");
+        let name = if view.handle == self.cast.named(leaf)?.handle { leaf } else { &above };
+        let actor = self.cast.named(name)?;
+        let (session, handle) = (actor.session, actor.handle);
+        self.cast.learn(session, handle, lock)?;
+        Ok(name.into())
+    }
+}
+
+/// What a story says of a step.
+fn joined(told: &[String]) -> String {
+    if told.is_empty() { "nothing".into() } else { told.join("; ") }
+}
+
+/// Refusals are written in capitals; so is CANCELGRANT, which refuses nothing that was made.
+pub(crate) fn is_refusal(answer: &str) -> bool {
+    answer.starts_with(|first: char| first.is_ascii_uppercase())
+}
+
+/// The session a lock's name begins with.
+fn owner_of(name: &str) -> Result<SessionId, String> {
+    let (owner, _) = name.split_once('.').ok_or(format!("no lock: {name}"))?;
+    session(owner)
+}
