@@ -5,7 +5,11 @@
 #![expect(clippy::unwrap_used, reason = "a sample that cannot be made fails its test")]
 
 mod broken;
+mod corpus;
 mod document;
+#[expect(unreachable_pub, reason = "public for the targets, which are another crate")]
+#[path = "../../../fuzz/src/wire.rs"]
+mod fuzz;
 mod layout;
 mod refusals;
 mod said;

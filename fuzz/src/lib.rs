@@ -1,0 +1,5 @@
+//! What the fuzz targets do with the bytes they are given.
+
+#![forbid(unsafe_code)]
+
+pub mod wire;
