@@ -10,6 +10,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub mod admin;
 pub mod client;
 pub mod engine;
 pub mod log;

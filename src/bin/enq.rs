@@ -1,2 +1,9 @@
-//! wip
-fn main() {}
+//! The command.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    enq::admin::main()
+}

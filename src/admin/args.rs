@@ -1,0 +1,483 @@
+//! The arguments of `enq`: help, completions and man pages are made from these definitions.
+//!
+//! Nothing here acts. What is said here is what a user reads, so each sentence is written for him; a verb that is not
+//! there is not named.
+
+use std::{ffi::OsString, time::Duration};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use enq_protocol::vocabulary::{LockId, LockMode, SessionId};
+
+use super::duration;
+
+/// Where a server is looked for when nothing says otherwise.
+pub const SERVER_DEFAULT: &str = "127.0.0.1:21065";
+
+/// `enq`, the command.
+#[derive(Debug, Parser)]
+#[command(
+    name = "enq",
+    version,
+    about = "Locks in the OpenVMS tradition, for the network",
+    long_about = "Runs commands under a lock, and shows who holds what and who waits for whom. Concepts - modes, \
+                  queues, value blocks, leases, fences - are explained in enq(7).",
+    after_help = EXIT_CODES,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Enq {
+    /// Where the servers are.
+    #[command(flatten)]
+    pub reach: Reach,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The exit codes of every verb, as help and man pages print them.
+pub const EXIT_CODES: &str = "\
+Exit codes: 0 done (run: the command's own); 64 bad arguments; 69 no server reachable; 70 the server refused it; \
+75 not granted: conflict or timeout (or -E); 76 the lock was lost while the command ran; 77 denied or over quota; \
+78 bad configuration; 79 deadlock victim; 126, 127 the command cannot be executed, was not found; 128+n it died of \
+signal n.";
+
+/// Options of every verb.
+#[derive(Args, Clone, Debug)]
+pub struct Reach {
+    /// A server, HOST:PORT; may be given several times, the first that answers serves
+    #[arg(
+        long = "server",
+        value_name = "ADDR",
+        global = true,
+        env = "ENQ_SERVERS",
+        value_delimiter = ',',
+        default_value = SERVER_DEFAULT,
+        hide_env_values = true
+    )]
+    pub servers: Vec<String>,
+    /// The lockspace in which names are looked up
+    #[arg(
+        long,
+        value_name = "NAME",
+        global = true,
+        env = "ENQ_SPACE",
+        default_value = "default",
+        hide_env_values = true
+    )]
+    pub space: String,
+    /// How long to wait for a server to answer
+    #[arg(long, value_name = "DUR", global = true, value_parser = duration::parse, default_value = "5s")]
+    pub timeout: Duration,
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people.
+    Table,
+    /// A table with every column.
+    Wide,
+    /// JSON with stable keys and a version; ids and tokens are strings.
+    Json,
+    /// Only the names or ids, one a line.
+    Name,
+}
+
+/// The option of verbs that print data.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Output {
+    /// How data is printed
+    #[arg(short = 'o', long = "output", value_enum, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a command while holding a lock
+    #[command(long_about = RUN_ABOUT)]
+    Run(Box<Run>),
+    /// List locks
+    Ls(Ls),
+    /// Show one resource: its queues, its value block, who holds it and who waits
+    Show(Show),
+    /// Show a resource and what is below it, indented, with modes
+    Tree(Tree),
+    /// Show who waits for whom, and why
+    Blockers(Blockers),
+    /// Create, list, show, change and remove lockspaces
+    Space(Space),
+    /// List, show and end sessions
+    Session(SessionVerb),
+    /// Take a granted lock away from its holder
+    ForceRelease(ForceRelease),
+    /// Ask each server whether it answers, and how fast
+    Ping(Output),
+    /// Print the server's counters, by the names of MONITOR LOCK
+    Stats(Output),
+    /// Print the lock modes and which of them go together
+    Modes(Output),
+    /// Print the version of this command
+    Version(Output),
+    /// Print a completion script for a shell
+    Completion(Completion),
+}
+
+const RUN_ABOUT: &str = "\
+Runs a command while holding a lock, and releases the lock when the command has ended.
+
+The lock is a lease that is renewed while the command runs. If it cannot be renewed, or the connection to the server \
+is lost, the command and everything it started is sent TERM and then KILL before the lease can end. If enq itself is \
+killed, everything it started is killed with it. When the command ends, what it leaves in its process group is \
+stopped before the lock is released; a process that made a session of its own (a daemon) is left alone.";
+
+/// `enq run`.
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    /// The mode of the lock: NL, CR, CW, PR, PW or EX
+    #[arg(short, long, value_name = "MODE", value_parser = mode, conflicts_with_all = ["shared", "exclusive"])]
+    pub mode: Option<LockMode>,
+    /// Share the lock with others that share it: mode PR
+    #[arg(short, long, conflicts_with = "exclusive")]
+    pub shared: bool,
+    /// Hold the lock alone: mode EX; what happens if nothing is said
+    #[arg(short = 'x', long)]
+    pub exclusive: bool,
+    /// Do not wait: if the lock cannot be granted now, say who holds it and exit 75
+    #[arg(short = 'n', long, conflicts_with = "wait")]
+    pub no_wait: bool,
+    /// Wait at most this long, then exit 75
+    #[arg(short, long, value_name = "DUR", value_parser = duration::parse)]
+    pub wait: Option<Duration>,
+    /// Exit with this code instead of 75
+    #[arg(short = 'E', long, value_name = "CODE", default_value = "75")]
+    pub conflict_exit_code: u8,
+    /// The lease: how long the server keeps the lock when it hears nothing
+    #[arg(long, value_name = "DUR", value_parser = duration::parse, default_value = "15s")]
+    pub ttl: Duration,
+    /// Why the lock is taken, for those who look
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// From TERM to KILL when the lock is lost; at most half of the lease [default: a third of the lease, 10s at most]
+    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
+    pub kill_after: Option<Duration>,
+    /// Keep the lock at least this long, even if the command ends sooner
+    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
+    pub min_hold: Option<Duration>,
+    /// One more lock to hold; may be given several times; all are taken in the order of their names
+    #[arg(long, value_name = "NAME:MODE", value_parser = also)]
+    pub also: Vec<Also>,
+    /// Names are paths: a/b/c is c below b below a (\/ for a slash in a name)
+    #[arg(long)]
+    pub path: bool,
+    /// Write one line of JSON with the true outcome to this open file descriptor
+    #[arg(long, value_name = "N")]
+    pub status_fd: Option<i32>,
+    /// Give the command /dev/null as its standard input
+    #[arg(long)]
+    pub no_stdin: bool,
+    /// Do not say on standard error that and for whom it waits
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The resource to lock, byte for byte
+    #[arg(value_name = "NAME")]
+    pub name: OsString,
+    /// The command and its arguments
+    #[arg(last = true, required = true, num_args = 1.., value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+impl Run {
+    /// The mode that is asked for.
+    #[must_use]
+    pub fn mode(&self) -> LockMode {
+        match (self.mode, self.shared) {
+            (Some(mode), _) => mode,
+            (None, true) => LockMode::Pr,
+            (None, false) => LockMode::Ex,
+        }
+    }
+}
+
+/// One more lock of `enq run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Also {
+    /// The resource.
+    pub name: OsString,
+    /// The mode.
+    pub mode: LockMode,
+}
+
+/// `enq ls`.
+#[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one field a flag of the command line")]
+pub struct Ls {
+    /// Only resources whose root name starts with this
+    pub prefix: Option<OsString>,
+    /// Only granted locks
+    #[arg(long, conflicts_with_all = ["converting", "waiting"])]
+    pub granted: bool,
+    /// Only locks that convert
+    #[arg(long, conflicts_with = "waiting")]
+    pub converting: bool,
+    /// Only locks that wait
+    #[arg(long)]
+    pub waiting: bool,
+    /// Only locks whose session has ended
+    #[arg(long)]
+    pub orphan: bool,
+    /// Only locks that have been where they are for at least this long
+    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
+    pub older_than: Option<Duration>,
+    /// How it is printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `enq show`.
+#[derive(Args, Clone, Debug)]
+pub struct Show {
+    /// The resource
+    pub name: OsString,
+    /// The name is a path: a/b/c is c below b below a
+    #[arg(long)]
+    pub path: bool,
+    /// How it is printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `enq tree`.
+#[derive(Args, Clone, Debug)]
+pub struct Tree {
+    /// The root resource
+    pub name: OsString,
+    /// How it is printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `enq blockers`.
+#[derive(Args, Clone, Debug)]
+pub struct Blockers {
+    /// Only this resource [default: every resource on which somebody waits]
+    pub name: Option<OsString>,
+    /// The name is a path: a/b/c is c below b below a
+    #[arg(long, requires = "name")]
+    pub path: bool,
+    /// Look at most at so many locks that wait
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub limit: usize,
+    /// How it is printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `enq space`.
+#[derive(Args, Clone, Debug)]
+pub struct Space {
+    /// What to do with lockspaces.
+    #[command(subcommand)]
+    pub verb: SpaceVerb,
+}
+
+/// What to do with lockspaces.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SpaceVerb {
+    /// Create a lockspace; it is no error if it exists with this policy
+    Create {
+        /// Its name
+        name: OsString,
+        /// Refuse if it exists
+        #[arg(long)]
+        exclusive: bool,
+        /// What differs from the default policy
+        #[command(flatten)]
+        policy: PolicyArgs,
+        /// How it is printed
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the lockspaces
+    Ls(Output),
+    /// Show a lockspace and its policy
+    Show {
+        /// Its name
+        name: OsString,
+        /// How it is printed
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Change the policy of a lockspace; what is not named stays as it is
+    Set {
+        /// Its name
+        name: OsString,
+        /// What changes
+        #[command(flatten)]
+        policy: PolicyArgs,
+        /// How it is printed
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Remove a lockspace that has no locks
+    Remove {
+        /// Its name
+        name: OsString,
+        /// Release the locks that are in it
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// The policy of a lockspace, as far as it is named.
+#[derive(Args, Clone, Debug)]
+pub struct PolicyArgs {
+    /// The longest value block, 0 to 1024 bytes
+    #[arg(long, value_name = "BYTES")]
+    pub value_len: Option<u16>,
+    /// Conversions queue behind conversions
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
+    pub fair: Option<bool>,
+    /// When a conversion deadlock is refused: at once, or by the search as on VMS
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub conversion_deadlock: Option<WhenRefused>,
+    /// How long a request waits before a deadlock search starts for it; 0 for never
+    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
+    pub deadlock_wait: Option<Duration>,
+    /// The longest time a request may wait; 0 for no limit
+    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
+    pub wait_max: Option<Duration>,
+    /// The modes that may be asked for
+    #[arg(long, value_name = "MODE,..", value_delimiter = ',', value_parser = mode)]
+    pub modes: Option<Vec<LockMode>>,
+    /// Refuse requests that give no reason
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
+    pub reason_required: Option<bool>,
+}
+
+/// When a conversion deadlock is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WhenRefused {
+    /// At once, when the second conversion arrives.
+    Immediate,
+    /// By the deadlock search.
+    Timed,
+}
+
+/// `enq session`.
+#[derive(Args, Clone, Debug)]
+pub struct SessionVerb {
+    /// What to do with sessions.
+    #[command(subcommand)]
+    pub verb: SessionAct,
+}
+
+/// What to do with sessions.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SessionAct {
+    /// List the sessions
+    Ls(Output),
+    /// Show a session and its locks
+    Show {
+        /// Its id, as `enq session ls` prints it
+        #[arg(value_parser = session_id)]
+        id: SessionId,
+        /// How it is printed
+        #[command(flatten)]
+        output: Output,
+    },
+    /// End a session as if its lease had run out; its locks are released
+    Expire {
+        /// Its id, as `enq session ls` prints it
+        #[arg(value_parser = session_id)]
+        id: SessionId,
+        /// Why, for the server's log
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+/// `enq force-release`.
+#[derive(Args, Clone, Debug)]
+pub struct ForceRelease {
+    /// The lock's id, as `enq ls` prints it
+    #[arg(value_parser = lock_id)]
+    pub id: LockId,
+    /// The seq of its grant, as `enq show` prints it: if it has changed since, nothing is done
+    #[arg(long, value_name = "N")]
+    pub token: u64,
+    /// Why, for the server's log and the holder
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// `enq completion`.
+#[derive(Args, Clone, Debug)]
+pub struct Completion {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// A shell with completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash(1)
+    Bash,
+    /// zsh(1)
+    Zsh,
+    /// fish(1)
+    Fish,
+}
+
+fn mode(text: &str) -> Result<LockMode, String> {
+    LockMode::from_letters(text).ok_or_else(|| String::from("a mode is one of NL CR CW PR PW EX"))
+}
+
+fn also(text: &str) -> Result<Also, String> {
+    let (name, letters) = text.rsplit_once(':').ok_or("NAME:MODE is expected, such as db/orders:PR")?;
+    Ok(Also { name: name.into(), mode: mode(letters)? })
+}
+
+fn lock_id(text: &str) -> Result<LockId, String> {
+    text.parse().map_err(|_| String::from("a lock id is hexadecimal digits, such as #1f00000002"))
+}
+
+fn session_id(text: &str) -> Result<SessionId, String> {
+    text.parse().map_err(|_| String::from("a session id is two numbers with a dot between, such as 3.17"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Enq::command().debug_assert();
+    }
+
+    #[test]
+    fn the_mode_of_run_is_exclusive_unless_something_else_is_said() {
+        let mode = |words: &[&str]| {
+            let all = ["enq", "run"].iter().chain(words).chain(&["X", "--", "true"]);
+            match Enq::try_parse_from(all).map(|enq| enq.verb) {
+                Ok(Verb::Run(run)) => Some(run.mode()),
+                _ => None,
+            }
+        };
+        assert_eq!(mode(&[]), Some(LockMode::Ex));
+        assert_eq!(mode(&["-s"]), Some(LockMode::Pr));
+        assert_eq!(mode(&["-m", "pw"]), Some(LockMode::Pw));
+        assert_eq!(mode(&["-m", "pw", "-x"]), None);
+        assert_eq!(mode(&["-n", "-w", "1s"]), None);
+    }
+
+    #[test]
+    fn a_name_with_colons_keeps_them_in_also() {
+        assert_eq!(also("a:b:PR"), Ok(Also { name: "a:b".into(), mode: LockMode::Pr }));
+        assert!(also("a").is_err());
+    }
+}

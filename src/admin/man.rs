@@ -1,0 +1,121 @@
+//! The man pages, made from the argument definitions; `man/` in the repository holds what comes out.
+//!
+//! What definitions cannot say - environment, the status line, what cannot be promised - stands here as sections of
+//! their own. `enq.7`, the concepts, is written by hand.
+
+use clap::{Command, CommandFactory as _};
+use clap_mangen::Man;
+
+use super::args::{EXIT_CODES, Enq};
+
+/// Every page of the command: file name and text.
+#[must_use]
+pub fn pages() -> Vec<(String, String)> {
+    let mut command = Enq::command().disable_help_subcommand(true);
+    command.build();
+    let mut pages = Vec::new();
+    add(&command, "enq", &mut pages);
+    pages
+}
+
+fn add(command: &Command, name: &str, pages: &mut Vec<(String, String)>) {
+    let spoken = name.replace('-', " ").replace("force release", "force-release");
+    let titled =
+        command.clone().name(name.to_owned()).display_name(name.to_owned()).bin_name(spoken).after_help("");
+    pages.push((format!("{name}.1"), page(&titled, name, 1)));
+    for verb in command.get_subcommands() {
+        add(verb, &format!("{name}-{}", verb.get_name()), pages);
+    }
+}
+
+/// One page from one definition, with the sections that every page has.
+#[must_use]
+pub fn page(command: &Command, name: &str, section: u8) -> String {
+    let man = Man::new(command.clone()).section(section.to_string()).manual("enq").date("");
+    let mut page = Vec::new();
+    // Writing to a vector cannot fail.
+    let _ = man.render_title(&mut page);
+    let _ = man.render_name_section(&mut page);
+    let usage = command.clone().render_usage().to_string();
+    page.extend_from_slice(b".SH SYNOPSIS\n");
+    page.extend_from_slice(usage.trim_start_matches("Usage: ").replace('-', "\\-").as_bytes());
+    page.push(b'\n');
+    let _ = man.render_description_section(&mut page);
+    if command.get_arguments().any(|argument| !argument.is_hide_set()) {
+        let _ = man.render_options_section(&mut page);
+    }
+    if command.has_subcommands() {
+        let _ = man.render_subcommands_section(&mut page);
+    }
+    let mut page = String::from_utf8_lossy(&page).into_owned();
+    if section == 1 {
+        if name == "enq-run" {
+            page.push_str(RUN);
+        }
+        page.push_str(".SH \"EXIT STATUS\"\n");
+        page.push_str(EXIT_CODES.split_once(": ").map_or(EXIT_CODES, |(_, codes)| codes));
+        page.push('\n');
+    }
+    page.push_str(".SH \"SEE ALSO\"\n");
+    page.push_str(match (section, name) {
+        (1, "enq") => ".BR enq-run (1),\n.BR enq (7),\n.BR enqd (8)\n",
+        (1, _) => ".BR enq (1),\n.BR enq (7),\n.BR enqd (8)\n",
+        _ => ".BR enq (1),\n.BR enq (7)\n",
+    });
+    page
+}
+
+/// What `enq run` promises, finds, leaves and cannot do.
+const RUN: &str = r#".SH SIGNALS AND TERMINAL
+INT, TERM, HUP, QUIT, USR1, USR2, TSTP and CONT are passed on to the command, which runs in a process group of its own;
+a signal that was ignored at the start stays ignored.
+A signal that arrives while
+.B enq run
+waits for the lock ends the wait.
+On a terminal the command has the foreground, from its first moment if standard input and output are the terminal,
+otherwise when it asks for it; stopping it stops the job as the shell expects, and
+.I the lock stays held
+while it is stopped.
+.PP
+When
+.B enq run
+dies, of SIGKILL too, everything it started is killed and then the lock is free.
+.SH ENVIRONMENT
+The command finds
+.BR ENQ_LOCK_NAME ,
+.BR ENQ_LOCK_MODE ,
+.BR ENQ_LOCK_ID ,
+.BR ENQ_FENCE ,
+.BR ENQ_SEQ ,
+.BR ENQ_SESSION_ID ,
+.BR ENQ_SERVERS ,
+.B ENQ_SPACE
+and
+.BR ENQ_LEASE_TTL_MS .
+They replace those of an outer
+.BR "enq run" .
+Hand
+.B ENQ_FENCE
+to what the lock protects, and have it refuse a smaller one than it has seen; see
+.BR enq (7).
+.SH "STATUS LINE"
+Exit codes 64 to 79 can be the command's own. The line that
+.B \-\-status\-fd
+gets tells them apart: JSON with
+.IR version ,
+.I outcome
+(exited, signalled, not_found, cannot_execute, lost, not_granted, interrupted, failed),
+.IR exit ,
+.IR waited_ms ,
+.I held_ms
+and, if it was granted,
+.I lock
+with name, mode, id, seq, fence and session.
+.SH "WHAT IT CANNOT PROMISE"
+The command and everything below it is dead before the lease ends, with these exceptions: the whole machine (or both
+processes of
+.BR "enq run" )
+is frozen past the end of the lease; both are killed in the same moment; a program below it runs as another user, such as
+.BR sudo (8),
+and may not be signalled; a process hangs in the kernel and cannot die. For these there are fences.
+"#;

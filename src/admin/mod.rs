@@ -1,0 +1,108 @@
+//! `enq`, the command: one file a verb, on the client library alone.
+//!
+//! `args` says what can be asked, and help, completions and man pages follow from it; `render` and `words` say how
+//! answers look; `exit` how it ends. A verb looks, prints and goes: nothing is kept between two runs, and nothing is
+//! retried behind the user's back. `run` is the one verb that stays, and has a room of its own.
+
+pub mod args;
+mod ask;
+mod blockers;
+mod completion;
+mod duration;
+pub mod exit;
+mod force_release;
+mod ls;
+pub mod man;
+mod modes;
+mod ping;
+mod render;
+mod run;
+mod sda;
+mod session;
+mod show;
+mod space;
+mod stats;
+mod tree;
+mod version;
+mod words;
+
+use std::{env, ffi::OsString, process::ExitCode};
+
+use clap::{Parser as _, error::ErrorKind};
+
+use self::{
+    args::{Enq, Reach, Verb},
+    exit::Failure,
+};
+
+/// The whole command: arguments to exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let words: Vec<OsString> = env::args_os().collect();
+    if let [_, word, inner @ ..] = words.as_slice()
+        && word == run::INNER
+    {
+        return run::inner(inner);
+    }
+    let done = match Enq::try_parse_from(words) {
+        Ok(Enq { verb: Verb::Run(run), .. }) => return run::run(&run).into(),
+        Ok(Enq { reach, verb }) => carry_out(&reach, &verb),
+        Err(error) => misunderstood(&error),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.exit.into()
+        }
+    }
+}
+
+/// The verbs that ask, print and go.
+fn carry_out(reach: &Reach, verb: &Verb) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::system(error.to_string()))?;
+    runtime.block_on(async {
+        match verb {
+            Verb::Run(_) => Ok(()),
+            Verb::Ls(ls) => ls::ls(reach, ls).await,
+            Verb::Show(show) => show::show(reach, show).await,
+            Verb::Tree(tree) => tree::tree(reach, tree).await,
+            Verb::Blockers(blockers) => blockers::blockers(reach, blockers).await,
+            Verb::Space(space) => space::space(reach, &space.verb).await,
+            Verb::Session(session) => session::session(reach, &session.verb).await,
+            Verb::ForceRelease(release) => force_release::force_release(reach, release).await,
+            Verb::Ping(output) => ping::ping(reach, output.format).await,
+            Verb::Stats(output) => stats::stats(reach, output.format).await,
+            Verb::Modes(output) => modes::modes(output.format),
+            Verb::Version(output) => version::version(output.format),
+            Verb::Completion(completion) => completion::completion(completion.shell),
+        }
+    })
+}
+
+/// Arguments that are none: help and version are no failures, the rest is said in our own shape.
+fn misunderstood(error: &clap::Error) -> Result<(), Failure> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that has gone wants no help.
+            let _ = error.print();
+            Ok(())
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            Err(Failure::usage("a verb is missing", "enq --help"))
+        }
+        _ => {
+            let text = error.to_string();
+            let (cause, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+            let cause = cause.strip_prefix("error: ").unwrap_or(cause);
+            let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
+            let hint = rest
+                .lines()
+                .map(str::trim)
+                .find(|line| line.starts_with("tip:") || line.starts_with("Usage:"));
+            Err(Failure::usage(cause, hint.unwrap_or("enq --help")))
+        }
+    }
+}
