@@ -14,6 +14,13 @@ const MOST_COVERING_FIRST: [LockMode; 5] =
     [LockMode::Ex, LockMode::Pw, LockMode::Pr, LockMode::Cw, LockMode::Cr];
 
 impl Shard {
+    /// Notes that a lock came into the granted queue. If nobody waits yet, the first who will is news to all.
+    pub(super) fn note_entry(&mut self, slot: LockSlot) {
+        if self.resources[self.locks[slot].resource].is_contended() {
+            self.entered.push(slot);
+        }
+    }
+
     /// B1: the last part of every sweep.
     pub(super) fn notices(&mut self, resource: ResourceSlot, out: &mut Vec<Output>) {
         let wanted = self.resources[resource].wanted();

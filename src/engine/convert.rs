@@ -205,7 +205,7 @@ impl Shard {
         self.admit(slot);
         self.drop_deadline(slot);
         self.take_value(slot);
-        self.entered.push(slot);
+        self.note_entry(slot);
         self.touch(resource);
         Some(granted)
     }

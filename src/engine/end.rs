@@ -128,15 +128,14 @@ impl Shard {
                 return;
             };
             let (root, session, invalidate) = (*root, *session, *invalidate);
+            // The level of the root itself is not looked at.
+            if *level <= usize::from(self.resources[self.locks[root].resource].depth) {
+                self.endings.pop_front();
+                return;
+            }
             let Some(slot) = *next else {
-                // This level is through; the level of the root itself is not looked at.
                 *level -= 1;
-                let at = *level;
-                *next = self.attendances[session].levels[at].head;
-                if at == usize::from(self.resources[self.locks[root].resource].depth) {
-                    self.endings.pop_front();
-                    return;
-                }
+                *next = self.attendances[session].levels[*level].head;
                 continue;
             };
             *next = self.locks[slot].after(Which::Session);

@@ -70,6 +70,7 @@ impl Shard {
 
     /// The checks of a new request, in the order of R2; what they found out about its place.
     fn spot(&self, ask: &Ask<'_>, under: Under) -> Result<Spot, Status> {
+        self.check_session(ask.session)?;
         let spot = match under {
             Under::Lockspace(lockspace) => {
                 Spot { lockspace, above: Above::Lockspace(lockspace), parent: None, depth: 0 }
@@ -78,6 +79,13 @@ impl Shard {
         };
         self.check_ask(ask, spot.lockspace)?;
         Ok(spot)
+    }
+
+    /// E1: a session whose end is under way asks for nothing new.
+    pub(super) fn check_session(&self, session: SessionId) -> Result<(), Status> {
+        let slot = self.sessions.get(&session);
+        let is_ending = slot.is_some_and(|slot| self.attendances[*slot].sealed);
+        if is_ending { Err(Status::Unavailable) } else { Ok(()) }
     }
 
     /// T1, T3: the lock that is to be the parent.

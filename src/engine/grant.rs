@@ -137,7 +137,7 @@ impl Shard {
         (lock.seq, lock.fence, lock.stamp, lock.since) = (seq, fence, stamp, now);
         let demoted = std::mem::take(&mut lock.marks.demoted);
         let (handle, request) = (lock.handle, lock.request);
-        self.entered.push(slot);
+        self.note_entry(slot);
         Grant {
             handle,
             lock: self.id_of(slot),

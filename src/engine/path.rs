@@ -191,6 +191,7 @@ impl Shard {
         lockspace: LockspaceId,
         names: &[ResourceName],
     ) -> Result<(), Status> {
+        self.check_session(ask.session)?;
         if names.len() > usize::from(DEPTH_MAX) + 1 {
             return Err(Status::TooDeep);
         }

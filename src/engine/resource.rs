@@ -25,6 +25,8 @@ pub(super) struct Resource {
     held: [u32; 6],
     /// Locks that want each mode.
     wanted: [u32; 6],
+    /// Locks that wait or convert.
+    queued: u32,
     /// Locks in the conversion queue.
     converting: u32,
     /// Queued locks with NOORDER: while there are any, a sweep cannot stop at the heads.
@@ -55,6 +57,7 @@ impl Resource {
             waiting: List::default(),
             held: [0; 6],
             wanted: [0; 6],
+            queued: 0,
             converting: 0,
             disorderly: 0,
             subresources: 0,
@@ -78,7 +81,12 @@ impl Resource {
 
     /// How many locks wait or convert.
     pub(super) fn queued(&self) -> u32 {
-        self.wanted.iter().sum()
+        self.queued
+    }
+
+    /// Does anybody wait, or did anybody when it was last swept? If not, there is nothing to sweep.
+    pub(super) fn is_contended(&self) -> bool {
+        self.queued > 0 || !self.noticed.is_empty()
     }
 
     /// How many locks there are, in all three queues.
@@ -149,6 +157,7 @@ impl Resource {
         }
         if let Some(wanted) = at.wanted() {
             change(&mut self.wanted[wanted as usize]);
+            change(&mut self.queued);
         }
         if matches!(at, At::Converting { .. }) {
             change(&mut self.converting);

@@ -166,8 +166,12 @@ impl Shard {
         }
     }
 
-    /// Notes that a resource changed; it is swept once, in its turn.
+    /// Notes that a resource changed; it is swept once, in its turn. Where nobody waits, and nobody did, there is
+    /// nothing to sweep.
     pub(super) fn touch(&mut self, resource: ResourceSlot) {
+        if !self.resources[resource].is_contended() {
+            return;
+        }
         if !std::mem::replace(&mut self.resources[resource].to_sweep, true) {
             self.work.push_back(Work::Sweep(resource));
         }
@@ -293,6 +297,7 @@ impl Shard {
             space.locks -= 1;
         }
         self.touch(resource);
+        self.drop_unused(resource);
         lock.handle
     }
 
