@@ -163,19 +163,17 @@ impl Shard {
         }
         let lock = self.new_lock(ask, handle, spot, resource);
         let slot = self.attend(ask, lock, spot.depth);
-        self.touch(resource);
-        match granted {
-            Some(fit) => {
-                let grant = self.grant(slot, From::Nowhere, fit, None);
-                Asked::Granted(slot, grant)
-            }
+        let asked = match granted {
+            Some(fit) => Asked::Granted(slot, self.grant(slot, From::Nowhere, fit, None)),
             None => {
                 // G7: to the tail, or with HEADQUE to the front.
                 self.counts.enq_forced_to_wait += 1;
                 self.admit(slot);
                 Asked::Queued(slot)
             }
-        }
+        };
+        self.touch(resource);
+        asked
     }
 
     fn new_lock(&mut self, ask: &Ask<'_>, handle: Handle, spot: &Spot, resource: ResourceSlot) -> Lock {

@@ -100,11 +100,13 @@ impl Shard {
         let value = self.take_value(slot);
         let is_new = self.locks[slot].at.held().is_none();
         let grant = self.grant(slot, From::Queue, fit, value.as_deref());
-        if is_new && self.locks[slot].marks.path {
+        if !(is_new && self.locks[slot].marks.path) {
+            self.tell(slot, Said::GrantedLater(grant), out);
+        } else if self.is_leaf_of_path(slot) {
+            self.advance_path(slot, grant, out);
+        } else {
             // P3: nothing is said before the whole path is granted.
             self.work.push_back(Work::Advance(slot, grant));
-        } else {
-            self.tell(slot, Said::GrantedLater(grant), out);
         }
     }
 

@@ -93,6 +93,7 @@ impl Shard {
             ensure(!fenced || lock.fence == resource.fence, || "fenced holders share a fence".into())?;
             if let At::Granted { granted } = lock.at
                 && lock.lasting.contains(Flags::BLKAST)
+                && lock.session.is_some()
                 && !self.is_sealed(*one)
             {
                 let blocked = granted.conflicts().intersection(resource.wanted());

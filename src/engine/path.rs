@@ -322,6 +322,12 @@ impl Shard {
         }
     }
 
+    /// P3: is this the last lock that its path needs?
+    pub(super) fn is_leaf_of_path(&self, slot: LockSlot) -> bool {
+        let path = self.paths.of_lock.get(&slot).map(|path| &self.paths.waiting[*path]);
+        path.is_some_and(|path| path.levels.len() == path.names.len())
+    }
+
     /// P3: the lock that a path waited for is granted, and the path goes on.
     pub(super) fn advance_path(&mut self, granted: LockSlot, grant: Grant, out: &mut Vec<Output>) {
         let Some(slot) = self.paths.of_lock.get(&granted).copied() else { return };
