@@ -16,8 +16,8 @@ fn documents() -> Vec<PathBuf> {
     let mut folders = vec![PathBuf::from(ROOT)];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(&folder).expect("a folder of the repository can be read") {
+            let path = entry.expect("what is in it can be named").path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if path.is_dir() && name != "target" && !name.starts_with('.') {
                 folders.push(path);

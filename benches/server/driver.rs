@@ -223,7 +223,6 @@ impl Driver for Floor {
 }
 
 /// The words of Redis: SET NX PX, and a script that deletes what it finds unchanged.
-#[derive(Default)]
 pub(crate) struct Redis;
 
 const COMPARE_AND_DELETE: &str =

@@ -42,7 +42,7 @@ fn main() {
     let mut targets = vec![floor(), enqd()];
     if let Some(address) = option("--redis") {
         let pid = option("--redis-pid").and_then(|text| text.parse().ok());
-        let driver = || Box::new(Redis::default()) as Box<dyn Driver>;
+        let driver = || Box::new(Redis) as Box<dyn Driver>;
         targets.push(Target { name: "redis", address: address.clone(), pid, child: None, driver });
     }
     println!("{:>5} x {:<5} {:<6} {:>12} {:>14}", "conns", "depth", "server", "pairs/s", "cpu us/pair");
