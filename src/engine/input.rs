@@ -112,7 +112,8 @@ pub enum Input<'a> {
         /// Why.
         end: End,
     },
-    /// Begin an end of all sublocks of a lock (rule T6). Refused at once, or answered when `Continue` is through.
+    /// Begin an end of all sublocks of a lock (rule T6). Answers only if it refuses: the caller says RELEASED when
+    /// `Continue` is through, and until then the session asks for nothing else.
     SealSublocks {
         /// Who asks.
         session: SessionId,

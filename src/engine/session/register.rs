@@ -150,15 +150,15 @@ impl Register {
     /// BADPARAM for a handle that is above the bound, in use or named twice; QUOTA for too many locks. Both may be
     /// cured by [`Register::free`] of what others ended.
     pub fn may_start(&self, handles: &[Handle]) -> Result<(), Status> {
+        let wanted = u32::try_from(handles.len()).unwrap_or(u32::MAX);
+        if self.bounds.locks != 0 && wanted > self.bounds.locks.saturating_sub(self.handles.in_use()) {
+            return Err(Status::Quota);
+        }
         for (at, handle) in handles.iter().enumerate() {
             let twice = handles.iter().take(at).any(|earlier| earlier == handle);
             if twice || !self.bounds.may_name(*handle) || !self.handles.is_free(*handle) {
                 return Err(Status::BadParam);
             }
-        }
-        let wanted = u32::try_from(handles.len()).unwrap_or(u32::MAX);
-        if self.bounds.locks != 0 && wanted > self.bounds.locks.saturating_sub(self.handles.in_use()) {
-            return Err(Status::Quota);
         }
         Ok(())
     }

@@ -115,12 +115,15 @@ fn the_quota_counts_what_is_in_use() {
     register.start_path(&[handle(1), handle(2)], 0);
     assert_eq!(register.may_start(&[handle(3)]), Ok(()));
     register.start_path(&[handle(3)], 0);
-    assert_eq!(register.may_start(&[handle(2)]), Err(Status::BadParam));
+    // Q1: every handle is in use, so another lock is one too many, whatever its handle.
+    assert_eq!(register.may_start(&[handle(2)]), Err(Status::Quota));
+    assert_eq!(register.may_start(&[handle(4)]), Err(Status::Quota));
     register.free(&[handle(2)]);
     assert_eq!(register.may_start(&[handle(2)]), Ok(()));
     let mut few = Register::new(Bounds { locks: 2, ..BOUNDS });
     few.start_path(&[handle(1)], 0);
-    assert_eq!(few.may_start(&[handle(2), handle(2)]), Err(Status::BadParam));
+    assert_eq!(few.may_start(&[handle(1)]), Err(Status::BadParam));
+    assert_eq!(few.may_start(&[handle(3)]), Err(Status::BadParam));
     few.start_path(&[handle(2)], 0);
     assert_eq!(few.may_start(&[]), Ok(()));
 }
