@@ -96,7 +96,7 @@ impl Link {
 
     /// Why nothing can be asked any more.
     pub(super) fn loss(&self) -> LossCause {
-        self.read(|peer| peer.lost().cloned()).unwrap_or(LossCause::Ended(Status::SessionLost))
+        self.read(|peer| peer.lost().cloned()).unwrap_or(LossCause::Expired)
     }
 
     /// What the session's locks are worth at this moment.

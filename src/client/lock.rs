@@ -244,10 +244,9 @@ impl Lock {
     /// # Errors
     /// Why the lock is lost, if it is.
     pub async fn blocking(&self) -> Result<LockMode, LockLost> {
-        let stop = self.hold.session.link().stop();
         tokio::select! {
             wanted = self.hold.mailbox.wanted() => wanted,
-            () = stop.cancelled() => Err(self.loss().unwrap_or_else(|| self.hold.session.link().lock_loss())),
+            cause = self.hold.session.lost() => Err(LockLost::Session(cause)),
         }
     }
 

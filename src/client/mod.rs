@@ -36,6 +36,7 @@ mod lock;
 mod look;
 mod mailbox;
 pub mod peer;
+pub mod recipes;
 mod request;
 mod session;
 

@@ -239,6 +239,11 @@ impl Session {
                 break;
             }
         }
+        self.loss()
+    }
+
+    /// Why the session is lost; asked when that is known.
+    pub(super) fn loss(&self) -> LossCause {
         self.link().loss()
     }
 
