@@ -1,0 +1,211 @@
+//! What guards say when the server, the connection or the lease goes away. Here time is the subject: leases of a second.
+
+use super::*;
+use enq::client::{Client, ConnectError, LockLost, LockState, LossCause, NotGranted, Status, Wait, now};
+use std::{future::IntoFuture, sync::Arc};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// Stands between a client and its server, and can stop passing on what it hears, or hang up.
+struct Wire {
+    address: String,
+    state: Arc<watch::Sender<Passing>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passing {
+    Yes,
+    /// Both ends stay open and hear nothing.
+    No,
+    Cut,
+}
+
+impl Wire {
+    async fn to(server: &str) -> Wire {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let state = Arc::new(watch::Sender::new(Passing::Yes));
+        let (server, watched) = (server.to_string(), state.clone());
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut far = TcpStream::connect(&server).await.unwrap();
+                let mut watch = watched.subscribe();
+                tokio::spawn(async move {
+                    let passes = tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => true,
+                        stopped = watch.wait_for(|state| *state != Passing::Yes) => stopped.is_err(),
+                    };
+                    if !passes {
+                        drop(watch.wait_for(|state| *state == Passing::Cut).await);
+                    }
+                });
+            }
+        });
+        Wire { address, state }
+    }
+
+    fn set(&self, passing: Passing) {
+        self.state.send_replace(passing);
+    }
+}
+
+const TTL: Duration = Duration::from_secs(1);
+
+async fn session(wire: &Wire, bound: bool) -> Session {
+    let builder = Session::builder("far away").ttl(TTL).bind_connection(bound);
+    builder.connect(&[&wire.address]).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_stops_takes_the_session_with_it() {
+    let stage = Stage::set().await;
+    let session = stage.session("one").await;
+    let lock = session.lock("r").await.unwrap();
+    let waiting = tokio::spawn(session.lock("r").into_future());
+    wait_for_waiting(&session, "r", 1).await;
+    let stop = lock.cancellation();
+    soon(stage.server.shutdown()).await;
+    let ended = soon(waiting).await.unwrap().unwrap_err();
+    assert_eq!(ended, NotGranted::SessionLost(LossCause::Ended(Status::Shutdown)));
+    soon(stop.cancelled()).await;
+    assert_eq!(soon(session.lost()).await, LossCause::Ended(Status::Shutdown));
+    assert!(!lock.held() && lock.time_left() == Duration::ZERO);
+    assert_eq!(soon(lock.state_after(LockState::Safe)).await, LockState::Lost);
+    let refused = soon(lock.release()).await.unwrap_err();
+    assert!(matches!(refused.why, NotGranted::SessionLost(_)));
+    assert!(matches!(session.lock("s").await, Err(NotGranted::SessionLost(_))));
+    assert!(session.ping().await.is_err());
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_confirms_goes_from_safe_to_jeopardy_to_lost() {
+    let stage = Stage::set().await;
+    let wire = Wire::to(&stage.servers[0]).await;
+    let session = session(&wire, false).await;
+    let lock = session.lock("r").await.unwrap();
+    // Idle for longer than a lease: the driver renews it.
+    tokio::time::sleep(TTL * 3 / 2).await;
+    assert_eq!(lock.state(), LockState::Safe);
+
+    wire.set(Passing::No);
+    let (cut, deadline) = (now(), lock.deadline());
+    assert!(
+        deadline.since(cut) <= Duration::from_millis(881),
+        "TTL x 99/101 - 100 ms from a sending before now"
+    );
+    let waiting = tokio::spawn(session.lock("r").into_future());
+    assert_eq!(soon(lock.state_after(LockState::Safe)).await, LockState::Jeopardy);
+    assert!(lock.held());
+    let worked = soon(lock.run_until_lost(std::future::pending::<()>())).await;
+    assert_eq!(worked.unwrap_err(), LockLost::LeaseEnding);
+    assert!(lock.held() && now() < deadline, "the work is told to stop before the lease ends");
+    assert_eq!(soon(lock.state_after(LockState::Jeopardy)).await, LockState::Lost);
+    assert!(now() >= deadline && now().since(deadline) < Duration::from_millis(300));
+    assert_eq!(soon(session.lost()).await, LossCause::Expired);
+    assert_eq!(soon(waiting).await.unwrap().unwrap_err(), NotGranted::SessionLost(LossCause::Expired));
+
+    // Belief exclusion: the server gives the lock to another only after the first holder knew that it was lost.
+    let other = stage.session("other").await;
+    let next = soon(other.lock("r").into_future()).await.unwrap();
+    assert!(next.fence() > lock.fence() && !lock.held());
+}
+
+#[tokio::test]
+async fn a_broken_connection_ends_a_bound_session_at_once_and_another_with_its_lease() {
+    let stage = Stage::set().await;
+    let other = stage.session("other").await;
+    for bound in [true, false] {
+        let wire = Wire::to(&stage.servers[0]).await;
+        let session = session(&wire, bound).await;
+        let lock = session.lock("r").await.unwrap();
+        let waiting = tokio::spawn(session.lock("r").into_future());
+        wait_for_waiting(&other, "r", 1).await;
+        let deadline = lock.deadline();
+        wire.set(Passing::Cut);
+        let ended = soon(waiting).await.unwrap().unwrap_err();
+        assert!(matches!(ended, NotGranted::SessionLost(LossCause::Disconnected(_))), "{ended}");
+        assert!(now() < deadline, "who waits is told at once");
+        assert_eq!(lock.held(), !bound, "bound: {bound}");
+        assert!(matches!(session.lock("s").await, Err(NotGranted::SessionLost(_))));
+        let next = tokio::spawn(other.lock("r").wait(Wait::UpTo(TTL * 3)).into_future());
+        if !bound {
+            soon(lock.cancellation().cancelled()).await;
+            assert!(now() < deadline);
+            assert_eq!(soon(lock.state_after(LockState::Jeopardy)).await, LockState::Lost);
+        }
+        assert!(matches!(soon(session.lost()).await, LossCause::Disconnected(_)));
+        assert!(matches!(lock.loss(), Some(LockLost::Session(LossCause::Disconnected(_)))));
+        let next = soon(next).await.unwrap().unwrap();
+        assert_eq!(now() >= deadline, !bound, "the server waits for the lease unless the session is bound");
+        next.release().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_dropped_is_closed_when_its_last_lock_is() {
+    let stage = Stage::set().await;
+    let (one, other) = (stage.session("one").await, stage.session("other").await);
+    let keeper = other.lock("r").mode(NL).read_value().await.unwrap();
+    let lock = one.lock("r").mode(EX).await.unwrap();
+    drop(one);
+    other.ping().await.unwrap();
+    assert!(lock.held(), "the lock keeps its session");
+    drop(lock);
+    until(|| async { other.sessions().await.unwrap().len() == 1 }).await;
+    let keeper = keeper.convert(EX).read_value().await.unwrap();
+    assert!(keeper.value().unwrap().valid, "it was closed in order");
+
+    let two = stage.session("two").await;
+    let waiting = two.lock("r");
+    let waiting = tokio::spawn(waiting.into_future());
+    wait_for_waiting(&other, "r", 1).await;
+    let id = two.id();
+    soon(two.close()).await.unwrap();
+    assert!(matches!(soon(waiting).await.unwrap(), Err(NotGranted::SessionLost(_) | NotGranted::Aborted)));
+    until(|| async { other.show_session(id).await.is_err() }).await;
+}
+
+#[tokio::test]
+async fn an_expired_session_is_told() {
+    let stage = Stage::set().await;
+    let session = stage.session("one").await;
+    let lock = session.lock("r").await.unwrap();
+    let admin = Client::connect(&stage.servers).await.unwrap();
+    admin.expire_session(session.id(), "test").await.unwrap();
+    assert_eq!(soon(session.lost()).await, LossCause::Ended(Status::SessionLost));
+    assert!(!lock.held());
+}
+
+#[tokio::test]
+async fn servers_are_tried_in_turn_and_refusals_say_who_and_why() {
+    let stage = Stage::set().await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let servers = [gone.clone(), stage.servers[0].clone()];
+    soon(Client::connect(&servers)).await.unwrap().ping().await.unwrap();
+    let error = Client::connect(&[&gone]).await.err().unwrap();
+    assert!(matches!(&error, ConnectError::Unreachable { server, .. } if *server == gone), "{error}");
+    assert!(matches!(Client::connect::<&str>(&[]).await.err().unwrap(), ConnectError::NoServer));
+
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let error = Client::connect_within(&[&address], Duration::from_millis(50)).await.err().unwrap();
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
+    tokio::spawn(async move {
+        let (mut stream, _) = silent.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let error = soon(Client::connect(&[&address])).await.err().unwrap();
+    assert!(
+        matches!(error, ConnectError::PeerMisbehaved { .. } | ConnectError::Unreachable { .. }),
+        "{error}"
+    );
+    let error =
+        Session::builder("brief").ttl(Duration::from_millis(5)).connect(&stage.servers).await.err().unwrap();
+    assert!(matches!(error, ConnectError::Refused { status: Status::Limit, .. }), "{error}");
+}

@@ -1,0 +1,160 @@
+//! Recipes under competition, loss and change of mind.
+
+use super::*;
+use enq::client::{
+    Status,
+    recipes::{Election, ReadWrite, Semaphore},
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+use tokio::task::JoinSet;
+
+#[tokio::test]
+async fn a_semaphore_lets_so_many_in_and_no_more() {
+    let stage = Stage::set().await;
+    let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut tasks = JoinSet::new();
+    for number in 0..8 {
+        let session = stage.session(&format!("{number}")).await;
+        let (inside, most) = (inside.clone(), most.clone());
+        tasks.spawn(async move {
+            let semaphore = Semaphore::on(session.lock("slots"), 3).unwrap();
+            for _ in 0..6 {
+                let permit = semaphore.permit().await.unwrap();
+                let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+                most.fetch_max(now, Ordering::SeqCst);
+                assert!(now <= 3, "{now} are inside");
+                // Long enough for the next in line to come in beside it.
+                for _ in 0..30 {
+                    session.ping().await.unwrap();
+                }
+                inside.fetch_sub(1, Ordering::SeqCst);
+                permit.release().await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = soon(tasks.join_next()).await {
+        done.unwrap();
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 3, "all permits were in use at some time");
+    let session = stage.session("last").await;
+    wait_for_nothing(&session, "slots").await;
+
+    let three = Semaphore::on(session.lock("slots"), 3).unwrap();
+    let _held = three.permit().await.unwrap();
+    let four = Semaphore::on(session.lock("slots"), 4).unwrap();
+    assert_eq!(four.permit().await.unwrap_err().status(), Status::BadParam, "the others say three");
+    let (_second, third) = (three.permit().await.unwrap(), three.permit().await.unwrap());
+    let waiting = tokio::spawn(async move { three.permit().await });
+    wait_for_waiting_below(&session).await;
+    drop(third);
+    drop(soon(waiting).await.unwrap().unwrap());
+    assert!(Semaphore::on(session.lock("slots"), 0).is_none());
+}
+
+/// Somebody is at the head of the line and waits for a permit.
+async fn wait_for_waiting_below(session: &Session) {
+    until(|| async { session.statistics().await.unwrap().waiting == 3 }).await;
+}
+
+#[tokio::test]
+async fn readers_share_and_a_writer_goes_on_as_a_reader() {
+    let stage = Stage::set().await;
+    let (one, two) = (stage.session("one").await, stage.session("two").await);
+    let (mine, yours) = (ReadWrite::on(one.lock("r")), ReadWrite::on(two.lock("r")));
+    let (first, second) = (mine.read().await.unwrap(), yours.read().await.unwrap());
+    let writer = tokio::spawn(async move { mine.write().await });
+    wait_for_waiting(&two, "r", 1).await;
+    first.release().await.unwrap();
+    second.release().await.unwrap();
+    let writing = soon(writer).await.unwrap().unwrap();
+    let reader = tokio::spawn(async move { yours.read().await });
+    wait_for_waiting(&one, "r", 1).await;
+    let seq = writing.seq();
+    let reading = writing.into_reading().await.unwrap();
+    let other = soon(reader).await.unwrap().unwrap();
+    assert!(reading.mode() == PR && reading.seq() > seq && reading.fence() == other.fence());
+    assert!(reading.held() && other.held());
+}
+
+#[tokio::test]
+async fn an_observer_sees_leaders_come_resign_die_and_be_dropped() {
+    let stage = Stage::set().await;
+    let watching = stage.session("observer").await;
+    let election = |session: &Session| Election::on(session.lock("leader"));
+    let mut observer = election(&watching).observe().await.unwrap();
+    assert_eq!(observer.leader(), None);
+
+    let a = stage.session("a").await;
+    let mut leader = election(&a).campaign("a").await.unwrap();
+    assert_eq!(soon(observer.changed()).await.unwrap(), Some(&b"a"[..]));
+    let fence = leader.fence();
+    leader.proclaim("a at port 7").await.unwrap();
+    assert!(leader.fence() > fence);
+    assert_eq!(election(&watching).leader().await.unwrap().as_deref(), Some(&b"a at port 7"[..]));
+    assert!(leader.proclaim([0; 100]).await.is_err(), "longer than a value block");
+    assert!(leader.office().held(), "and still the leader");
+    assert_eq!(soon(observer.changed()).await.unwrap(), Some(&b"a at port 7"[..]));
+
+    leader.resign().await.unwrap();
+    assert_eq!(soon(observer.changed()).await.unwrap(), None);
+
+    let b = stage.session("b").await;
+    let leader = election(&b).campaign("b").await.unwrap();
+    assert_eq!(soon(observer.changed()).await.unwrap(), Some(&b"b"[..]));
+    watching.expire_session(b.id(), "dies").await.unwrap();
+    assert_eq!(soon(observer.changed()).await.unwrap(), None);
+    assert!(soon(leader.run_until_lost(std::future::pending::<()>())).await.is_err());
+
+    let leader = election(&a).campaign("a again").await.unwrap();
+    assert_eq!(soon(observer.changed()).await.unwrap(), Some(&b"a again"[..]));
+    drop(leader);
+    assert_eq!(soon(observer.changed()).await.unwrap(), None);
+
+    // A wait that is given up does not spoil the next one.
+    assert!(tokio::time::timeout(Duration::from_millis(20), observer.changed()).await.is_err());
+    let _leader = election(&a).campaign("a for good").await.unwrap();
+    assert_eq!(soon(observer.changed()).await.unwrap(), Some(&b"a for good"[..]));
+    drop(observer);
+}
+
+#[tokio::test]
+async fn of_many_candidates_one_leads_at_a_time() {
+    let stage = Stage::set().await;
+    let leading = Arc::new(AtomicUsize::new(0));
+    let watching = stage.session("observer").await;
+    let mut observer = Election::on(watching.lock("leader")).observe().await.unwrap();
+    let mut tasks = JoinSet::new();
+    for number in 0..5 {
+        let session = stage.session(&format!("{number}")).await;
+        let leading = leading.clone();
+        tasks.spawn(async move {
+            let election = Election::on(session.lock("leader"));
+            for _ in 0..4 {
+                let leader = election.campaign(format!("{number}")).await.unwrap();
+                assert_eq!(leading.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
+                session.ping().await.unwrap();
+                leading.fetch_sub(1, Ordering::SeqCst);
+                leader.resign().await.unwrap();
+            }
+        });
+    }
+    let mut changes = 0;
+    loop {
+        tokio::select! {
+            done = soon(tasks.join_next()) => match done {
+                Some(done) => done.unwrap(),
+                None => break,
+            },
+            changed = observer.changed() => {
+                changed.unwrap();
+                changes += 1;
+            }
+        }
+    }
+    assert!(changes > 0);
+    drop(observer);
+    wait_for_nothing(&watching, "leader").await;
+}
