@@ -15,7 +15,7 @@ pub(crate) struct Actor {
     pub(crate) handle: Handle,
     /// Its id, once it is known.
     pub(crate) id: Option<LockId>,
-    /// Was it made by a path request?
+    /// Is it a level of a path that was not granted at once, so that its id may not be known to the register?
     pub(crate) by_path: bool,
     /// Is its handle in use?
     pub(crate) live: bool,
@@ -30,6 +30,7 @@ pub(crate) struct Cast {
     by_handle: std::collections::BTreeMap<(SessionId, Handle), usize>,
     by_name: std::collections::BTreeMap<String, usize>,
     by_id: std::collections::BTreeMap<LockId, usize>,
+    lowest: std::collections::BTreeMap<SessionId, u32>,
     spaces: Vec<String>,
     grants: Vec<Seq>,
     gone: Vec<SessionId>,
@@ -53,12 +54,13 @@ impl Cast {
     }
 
     /// The lowest handle that stands for nothing, as a client would choose it.
-    fn free_handle(&self, session: SessionId) -> Option<Handle> {
-        let is_free = |handle: &Handle| {
-            let last = self.by_handle.get(&(session, *handle));
-            last.is_none_or(|at| !self.actors[*at].live)
-        };
-        (1..u32::MAX).filter_map(Handle::new).find(is_free)
+    fn free_handle(&mut self, session: SessionId) -> Option<Handle> {
+        let (actors, by_handle) = (&self.actors, &self.by_handle);
+        let is_free = |handle: &Handle| by_handle.get(&(session, *handle)).is_none_or(|at| !actors[*at].live);
+        let lowest = self.lowest.entry(session).or_insert(1);
+        let handle = (*lowest..u32::MAX).filter_map(Handle::new).find(is_free)?;
+        *lowest = handle.number() + 1;
+        Some(handle)
     }
 
     /// The last lock of this name.
@@ -109,10 +111,19 @@ impl Cast {
         Ok(())
     }
 
+    /// A path was granted in its answer: from now on its handles stand for locks with known ids.
+    pub(crate) fn arrive(&mut self, session: SessionId, handle: Handle) -> Result<(), String> {
+        let at = self.at(session, handle)?;
+        self.actors[at].by_path = false;
+        Ok(())
+    }
+
     /// A handle becomes free, which happens once.
     pub(crate) fn freed(&mut self, session: SessionId, handle: Handle) -> Result<(), String> {
         let at = self.at(session, handle)?;
         let was_live = std::mem::replace(&mut self.actors[at].live, false);
+        let lowest = self.lowest.entry(session).or_insert(1);
+        *lowest = handle.number().min(*lowest);
         if was_live { Ok(()) } else { Err(format!("the handle of {} is freed twice", self.actors[at].name)) }
     }
 

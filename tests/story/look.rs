@@ -43,6 +43,9 @@ fn show_resource(stage: &mut Stage, name: &str) -> Result<Vec<String>, String> {
     let queues =
         [(Queue::Granted, "granted"), (Queue::Conversion, "conversion"), (Queue::Waiting, "waiting")];
     for (queue, word) in queues {
+        for lock in &view.locks {
+            learn(stage, lock)?;
+        }
         let locks = view.locks.iter().filter(|lock| lock.queue == queue);
         let locks: Vec<String> = locks.map(|lock| brief(&stage.cast, lock, stage.numbers)).collect();
         if !locks.is_empty() {
@@ -58,6 +61,14 @@ fn show_resource(stage: &mut Stage, name: &str) -> Result<Vec<String>, String> {
     let indent = " ".repeat(name.chars().count());
     let head = |at: usize| if at == 0 { name } else { &indent };
     Ok(rows.iter().enumerate().map(|(at, row)| format!("{}  {row}", head(at))).collect())
+}
+
+/// A level of a path is known by its handle until somebody tells its id.
+fn learn(stage: &mut Stage, lock: &LockView) -> Result<(), String> {
+    match lock.session {
+        Some(session) => stage.cast.learn(session, lock.handle, lock.lock),
+        None => Ok(()),
+    }
 }
 
 /// One lock in its queue: `s1.a PR`, `s1.a PR->EX`, `s1.a EX`.

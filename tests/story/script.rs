@@ -80,6 +80,8 @@ pub(crate) fn read(text: &str) -> Result<Vec<Part>, String> {
             }
             Some(_) => {
                 let mut written = vec![line.to_owned()];
+                let outcome_follows = |(line, _): &(&str, usize)| line.trim_start().starts_with("=>");
+                written.extend(lines.next_if(outcome_follows).map(|(line, _)| line.into()));
                 while written.last().is_some_and(|last| last.ends_with(';')) {
                     let (line, _) = lines.next().ok_or(format!("{at}: the file ends after `;`"))?;
                     written.push(line.into());
@@ -140,7 +142,7 @@ pub(crate) fn write_act(written: &[String], text: &str, expected: Option<&str>, 
         return written.to_vec();
     }
     let first = written.first().map_or("", String::as_str);
-    let operation = first.split_once("=>").map_or(format!("{text:<34} "), |(before, _)| before.into());
+    let operation = first.split_once("=>").map_or(format!("{text:<32} "), |(before, _)| before.into());
     let indent = " ".repeat(operation.chars().count() + 3);
     let mut lines = vec![format!("{operation}=>")];
     for (output, at) in actual.split_inclusive(';').map(str::trim).zip(0..) {

@@ -3,7 +3,7 @@
 use super::cast::Cast;
 use super::stage::Stage;
 use enq::engine::{Output, Said};
-use enq_protocol::vocabulary::{Grant, Handle, LockMode, PathLevel, SessionId, Status, ValueBlock};
+use enq_protocol::vocabulary::{Grant, Handle, LockMode, PathLevel, Seq, SessionId, Status, ValueBlock};
 use std::fmt::Write as _;
 
 /// What is told of one step, joined by `; `; `nothing` if there is nothing to tell.
@@ -36,6 +36,9 @@ fn keep_books(stage: &mut Stage, output: &Output) -> Result<(), String> {
         Said::PathGranted { leaf, levels } | Said::PathGrantedLater { leaf, levels } => {
             for level in &levels[..] {
                 cast.learn(session, level.handle, level.lock)?;
+                if matches!(output.said, Said::PathGranted { .. }) {
+                    cast.arrive(session, level.handle)?;
+                }
             }
             cast.granted(session, leaf)
         }
@@ -46,7 +49,8 @@ fn keep_books(stage: &mut Stage, output: &Output) -> Result<(), String> {
         Said::Blocking { handle, seq, .. } => {
             let name = cast.name_of(session, *handle).to_owned();
             let actor = cast.named(&name)?;
-            if actor.seq == *seq || actor.by_path {
+            // Of the intents of a path nobody is told the seq.
+            if actor.seq == *seq || actor.seq == Seq(0) {
                 Ok(())
             } else {
                 Err(format!("B2: {name} was granted anew since"))
