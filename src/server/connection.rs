@@ -101,6 +101,8 @@ struct Connection {
     attached: bool,
     /// More is to be encoded.
     more_to_send: bool,
+    /// The last request of which the peer was told that it was executed.
+    told: u64,
 }
 
 /// Serves one connection until it ends.
@@ -124,6 +126,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream, address: S
         unread: 0,
         attached: false,
         more_to_send: false,
+        told: 0,
     };
     let ends = {
         let (mut reader, writer) = stream.split();
@@ -207,8 +210,8 @@ impl Connection {
             _ if self.blocked => Some(WaitsFor::Reader),
             Phase::Stranger if self.read.is_empty() => Some(WaitsFor::FirstFrame),
             Phase::Stranger => Some(WaitsFor::Handshake),
-            Phase::Greeted | Phase::Attached if self.read.is_empty() || self.paused => None,
-            Phase::Greeted | Phase::Attached => Some(WaitsFor::RestOfFrame),
+            Phase::Greeted | Phase::Attached | Phase::Parted if self.read.is_empty() || self.paused => None,
+            Phase::Greeted | Phase::Attached | Phase::Parted => Some(WaitsFor::RestOfFrame),
         }
     }
 
@@ -334,7 +337,9 @@ impl WaitsFor {
         match (self, phase) {
             (WaitsFor::Reader | WaitsFor::Overrun, _) => too_slow(),
             (_, Phase::Stranger) => Ends::Misbehaved(Misbehaved::Silently(Status::Timeout)),
-            (_, Phase::Greeted | Phase::Attached) => Ends::Misbehaved(Misbehaved::told(Status::Timeout)),
+            (_, Phase::Greeted | Phase::Attached | Phase::Parted) => {
+                Ends::Misbehaved(Misbehaved::told(Status::Timeout))
+            }
         }
     }
 }

@@ -15,9 +15,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// How far a connection has come.
 ///
 /// ```text
-/// Stranger --HELLO--> Greeted --OPEN--> Attached
-///                        ^                 |
-///                        +------CLOSE------+
+/// Stranger --HELLO--> Greeted --OPEN--> Attached --CLOSE--> Parted
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -27,6 +25,8 @@ pub enum Phase {
     Greeted,
     /// It has a session.
     Attached,
+    /// Its session was closed. It may still look.
+    Parted,
 }
 
 /// What a frame says.
@@ -89,7 +89,7 @@ impl Phase {
                 let max = FRAME_LEN_MAX_BEFORE_SESSION;
                 cut(bytes, max).map_err(|error| Misbehaved::Silently(error.status()))
             }
-            Phase::Greeted | Phase::Attached => cut(bytes, FRAME_LEN_MAX).map_err(told),
+            Phase::Greeted | Phase::Attached | Phase::Parted => cut(bytes, FRAME_LEN_MAX).map_err(told),
         }
     }
 
@@ -104,16 +104,20 @@ impl Phase {
         match FromClient::decode(&frame.header, frame.body).map_err(told)? {
             FromClient::Hello(_) => Err(Misbehaved::told(Status::State)),
             FromClient::Ack => Ok(Meaning::Ack),
+            // One session a connection.
             FromClient::Look { look: Ok(look), .. }
-                if self == Phase::Attached && matches!(*look, Look::Open(_)) =>
+                if self != Phase::Greeted && matches!(*look, Look::Open(_)) =>
             {
                 Err(Misbehaved::told(Status::State))
             }
             FromClient::Look { tag, look } => {
                 Ok(Meaning::Look { tag, look: look.map_err(|error| error.status()) })
             }
-            FromClient::Request(_) if self == Phase::Greeted => Err(Misbehaved::told(Status::State)),
-            FromClient::Request(request) => Ok(Meaning::Request { digest: digest(&frame), request }),
+            FromClient::Request(request) => match self {
+                Phase::Attached => Ok(Meaning::Request { digest: digest(&frame), request }),
+                Phase::Parted => Err(Misbehaved::told(Status::SessionLost)),
+                Phase::Greeted | Phase::Stranger => Err(Misbehaved::told(Status::State)),
+            },
         }
     }
 }

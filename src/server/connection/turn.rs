@@ -17,7 +17,7 @@ use crate::{
 use bytes::{Buf as _, BytesMut};
 use enq_protocol::{
     vocabulary::Status,
-    wire::{Administer, Frame, Look, Request as Asked, Seen},
+    wire::{self, Administer, Frame, Kind, Look, Request as Asked, Seen},
 };
 use std::{mem, sync::Arc};
 
@@ -76,7 +76,7 @@ impl Connection {
             let next = next?;
             if register.has_ended() {
                 self.session = None;
-                self.phase = Phase::Greeted;
+                self.phase = Phase::Parted;
             }
             match next {
                 Next::Session => {}
@@ -273,6 +273,7 @@ impl Connection {
             }
         };
         self.answer_look(tag, &seen, ack);
+        self.told = self.told.max(ack);
         next
     }
 
@@ -295,11 +296,19 @@ impl Connection {
         // Of a session that has ended, everything is said while it is at hand.
         let room = if register.has_ended() { usize::MAX } else { outbox::ENCODED };
         if self.out.len() < room {
+            let before = self.out.len();
             let (out, last) = (&mut self.out, register.last());
             register.send(|entry| {
                 outbox::encode(entry, last, out);
                 out.len() < room
             });
+            // Requests without answers are acknowledged by what is said next, or by nothing else.
+            let said = self.out.len() > before;
+            if !said && register.last() > self.told {
+                let acked = wire::acknowledge(Kind::ACKED, register.last(), &mut self.out);
+                assert!(acked.is_ok(), "an acknowledgement fits into a frame");
+            }
+            self.told = register.last();
         }
         self.more_to_send = register.has_to_send();
     }

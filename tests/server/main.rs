@@ -1,0 +1,12 @@
+//! The server over TCP: handshake, locks, leases, streams, and what becomes of malformed and hostile input.
+//!
+//! Each test starts a server of its own on a free port and speaks frames to it. Tests wait for what the server says,
+//! with a deadline, and never for time to pass, but for the leases that say why.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod hostile;
+mod leases;
+mod locks;
+mod speaker;
+mod streams;

@@ -1,0 +1,196 @@
+//! The two streams of a session: numbers, retries, and peers that do not read.
+
+use crate::speaker::{Speaker, deq, done, encoded, granted, root, server, session, soon};
+use enq::server::{Config, Patience, Server};
+use enq_protocol::{
+    vocabulary::{
+        Flags,
+        LockMode::{Ex, Nl},
+        Status,
+    },
+    wire::{Event, FromServer, Look, Reply, Seen},
+};
+use std::time::Duration;
+
+const NONE: Flags = Flags::NONE;
+
+#[tokio::test]
+async fn a_request_that_was_executed_is_not_executed_again() {
+    let server = server().await;
+    let mut alice = Speaker::opened(&server).await;
+    let enq = encoded(&root(1, "a", Ex, NONE), 1, 0);
+    let deq = encoded(&deq(1, NONE), 2, 0);
+    alice.write(&[&enq[..], &enq, &deq, &enq, &deq].concat()).await;
+    granted(alice.answer().await);
+    assert_eq!(done(alice.answer().await), Status::Released);
+    alice.last = 2;
+    granted(alice.enq(1, "b", Ex, NONE).await);
+    let Seen::Statistics(statistics) = alice.look(Look::Statistics).await else { panic!("statistics") };
+    assert_eq!((statistics.enq_new, statistics.deq), (2, 1));
+}
+
+#[tokio::test]
+async fn an_older_acknowledgement_is_ignored() {
+    let server = server().await;
+    let mut alice = Speaker::opened(&server).await;
+    for number in 1..=3 {
+        granted(alice.enq(number, "a", Nl, NONE).await);
+    }
+    alice.write(&encoded(&root(4, "a", Nl, NONE), 4, 1)).await;
+    granted(alice.answer().await);
+    alice.write(&encoded(&root(5, "a", Nl, NONE), 5, 4)).await;
+    granted(alice.answer().await);
+}
+
+#[tokio::test]
+async fn the_window_moves_with_the_acknowledgements() {
+    let server = server().await;
+    let mut alice = Speaker::opened(&server).await;
+    for _ in 0..3 {
+        let mut burst = Vec::new();
+        for _ in 0..500 {
+            burst.extend(alice.encode(&root(1, "a", Nl, NONE)));
+            burst.extend(alice.encode(&deq(1, NONE)));
+        }
+        alice.write(&burst).await;
+        for _ in 0..500 {
+            granted(alice.answer().await);
+            assert_eq!(done(alice.answer().await), Status::Released);
+        }
+    }
+}
+
+#[tokio::test]
+async fn releases_without_answers_do_not_fill_the_window() {
+    let server = server().await;
+    let mut alice = Speaker::opened(&server).await;
+    for _ in 0..3_000 {
+        let mut burst = alice.encode(&root(1, "a", Nl, NONE));
+        burst.extend(alice.encode(&deq(1, Flags::NOACK)));
+        alice.write(&burst).await;
+        loop {
+            match alice.next().await {
+                FromServer::Acked => {}
+                FromServer::Answer(answer) => {
+                    granted(answer.reply);
+                    break;
+                }
+                said => panic!("{said:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mass_of_grants_reaches_a_session_that_waits_for_all_of_them() {
+    let server = server().await;
+    let (mut alice, mut bob) = (Speaker::opened(&server).await, Speaker::opened(&server).await);
+    for number in 1..=800 {
+        let name = number.to_string();
+        alice.send(&root(number, &name, Ex, NONE)).await;
+        granted(alice.answer().await);
+        assert!(matches!(bob.enq(number, &name, Ex, NONE).await, Reply::Queued { .. }));
+    }
+    let all = enq_protocol::wire::Request::DeqAll(enq_protocol::wire::DeqAll { under: None, flags: NONE });
+    assert_eq!(done(alice.ask(&all).await), Status::Released);
+    let mut numbers = Vec::new();
+    for _ in 0..800 {
+        let Event::Granted(grant) = bob.event().await else { panic!("granted") };
+        numbers.push(grant.handle.number());
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=800).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_session_may_not_have_too_many_requests_waiting() {
+    let server = server().await;
+    let (mut alice, mut bob) = (Speaker::opened(&server).await, Speaker::opened(&server).await);
+    granted(alice.enq(1, "a", Ex, NONE).await);
+    granted(alice.enq(2, "b", Ex, NONE).await);
+    let mut queued = 0;
+    while queued < 10_000 {
+        let mut burst = Vec::new();
+        for _ in 0..500 {
+            queued += 1;
+            burst.extend(bob.encode(&root(queued, if queued % 2 == 0 { "a" } else { "b" }, Ex, NONE)));
+        }
+        bob.write(&burst).await;
+        for _ in 0..500 {
+            assert!(matches!(bob.answer().await, Reply::Queued { .. }));
+        }
+    }
+    let reply = bob.enq(10_001, "a", Ex, NONE).await;
+    assert!(matches!(reply, Reply::Refused { status: Status::ResourceExhausted, .. }), "{reply:?}");
+    granted(bob.enq(10_001, "free", Ex, NONE).await);
+    assert_eq!(done(alice.ask(&deq(1, NONE)).await), Status::Released);
+    assert!(matches!(bob.event().await, Event::Granted(_)));
+    assert!(
+        matches!(bob.enq(10_002, "a", Ex, NONE).await, Reply::Queued { .. }),
+        "there is room for one again"
+    );
+}
+
+/// Looks without reading, until the server takes no more. Says how many it took.
+async fn flood(speaker: &mut Speaker, bytes: &[u8]) {
+    let flooding = async {
+        for _ in 0..200_000 {
+            if !speaker.write_if_open(bytes).await {
+                return;
+            }
+        }
+    };
+    // A server that does not take any more is what this is for.
+    let _ = tokio::time::timeout(Duration::from_millis(500), flooding).await;
+}
+
+#[tokio::test]
+async fn who_looks_and_does_not_read_is_not_read_either() {
+    let server = server().await;
+    let mut alice = Speaker::opened(&server).await;
+    for number in 1..=400 {
+        let name = format!("{number}-{}", "n".repeat(100));
+        granted(alice.enq(number, &name, Nl, NONE).await);
+    }
+    let mut greedy = Speaker::greeted(&server).await;
+    let page = Look::Page { from: None, max: 2_000, filter: enq_protocol::vocabulary::LockFilter::default() };
+    let bytes = crate::speaker::looked(&page, 1).repeat(50);
+    flood(&mut greedy, &bytes).await;
+    granted(alice.enq(500, "a", Nl, NONE).await);
+    // What was asked is answered when it is read.
+    for _ in 0..100 {
+        assert!(matches!(greedy.next().await, FromServer::Seen { seen: Seen::Page(_), .. }));
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_read_loses_the_connection_and_not_the_session() {
+    let patience = Patience {
+        frame: Duration::from_millis(200),
+        overrun: Duration::from_millis(200),
+        ..Patience::default()
+    };
+    let server = Server::start(Config { patience, ..Config::for_tests() }).await.unwrap();
+    let (mut deaf, id) = Speaker::opened_as(&server, session(15_000, false)).await;
+    let mut other = Speaker::opened(&server).await;
+    // Somebody else's requests make notices, as many as he likes, for a holder that never reads.
+    granted(deaf.enq(1, "a", Ex, Flags::BLKAST).await);
+    let told = soon("the server to give up", async {
+        while server.metrics().closed(Status::TooSlow) == 0 {
+            let mut burst = Vec::new();
+            for _ in 0..500 {
+                burst.extend(other.encode(&root(1, "a", Ex, Flags::NOQUEUE | Flags::NOQUEUEBAST)));
+            }
+            other.write(&burst).await;
+            for _ in 0..500 {
+                assert!(matches!(other.answer().await, Reply::Refused { status: Status::NotQueued, .. }));
+            }
+        }
+    });
+    told.await;
+    assert!(server.table().session(id).is_some(), "the session lives on");
+    assert!(
+        matches!(other.enq(1, "a", Ex, Flags::NOQUEUE).await, Reply::Refused { .. }),
+        "and keeps its lock"
+    );
+}
