@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use enq::server::{Args, Config, Server, asked_to_stop};
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 use tracing_subscriber::EnvFilter;
@@ -63,7 +63,10 @@ fn run(args: &Args) -> anyhow::Result<()> {
 fn start_log(args: &Args) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&args.log_level)
         .with_context(|| format!("--log-level {:?} is no filter", args.log_level))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     if args.log_json {
         log.json().init()
     } else {
