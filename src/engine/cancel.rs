@@ -6,7 +6,7 @@
 use super::input::LockRef;
 use super::lock::{At, LockSlot};
 use super::output::{Output, Said};
-use super::path::Told;
+use super::path::Undo;
 use super::shard::Shard;
 use enq_protocol::vocabulary::{Flags, SessionId, Status};
 
@@ -24,7 +24,7 @@ impl Shard {
         let status = match (path, slot) {
             // P5: the lock that a path waits for stands for the path, and so do those not asked for yet.
             (Some(path), _) => {
-                self.end_path(path, Status::Cancelled, Told::Yes, out);
+                self.end_path(path, Status::Cancelled, Undo::All, out);
                 Status::Done
             }
             (None, Some(slot)) if self.withdraw(slot, Status::Cancelled, out) => Status::Done,

@@ -5,7 +5,7 @@
 use super::limits::REMOVALS_A_STEP;
 use super::lock::{At, LockSlot};
 use super::output::Output;
-use super::path::Told;
+use super::path::Undo;
 use super::shard::{Map, Shard, map};
 use super::time::Instant;
 use enq_protocol::vocabulary::{Stamp, Status};
@@ -86,7 +86,7 @@ impl Shard {
             }
             self.counts.timeouts += 1;
             match self.path_waiting_for(slot) {
-                Some(path) => self.end_path(path, Status::Timeout, Told::Yes, out),
+                Some(path) => self.end_path(path, Status::Timeout, Undo::All, out),
                 None => {
                     let waited = !matches!(self.locks[slot].at, At::Granted { .. });
                     debug_assert!(waited, "a grant drops its deadline");

@@ -5,7 +5,7 @@ use super::lock::{At, LockSlot};
 use super::output::{Output, Said};
 use super::shard::Shard;
 use super::value_block::is_writer;
-use enq_protocol::vocabulary::{Flags, LockId, SessionId, Status};
+use enq_protocol::vocabulary::{Flags, LockId, LockspaceId, SessionId, Status};
 
 impl Shard {
     pub(super) fn deq(
@@ -17,7 +17,8 @@ impl Shard {
         out: &mut Vec<Output>,
     ) {
         if let Some(path) = self.pending_path(session, lock) {
-            let checked = self.check_release(None, flags, value);
+            let lockspace = self.paths.waiting[path].lockspace;
+            let checked = self.check_release(lockspace, flags, value);
             return match checked {
                 Ok(()) => self.release_path(session, path, lock, out),
                 Err(status) => Self::refuse(session, status, out),
@@ -26,8 +27,13 @@ impl Shard {
         let Some(slot) = self.resolve(session, lock) else {
             return Self::refuse(session, Status::NoSuchLock, out);
         };
-        if let Err(status) = self.check_release(Some(slot), flags, value) {
+        let lockspace = self.resources[self.locks[slot].resource].lockspace;
+        if let Err(status) = self.check_release(lockspace, flags, value) {
             return Self::refuse(session, status, out);
+        }
+        // T4: sublocks pin their parent.
+        if self.locks[slot].sublocks > 0 {
+            return Self::refuse(session, Status::HasSublocks, out);
         }
         self.counts.deq += 1;
         let handle = self.locks[slot].handle;
@@ -47,29 +53,20 @@ impl Shard {
         }
     }
 
-    /// R2, T4: may this be released like that?
+    /// R2: may anything there be released like that?
     fn check_release(
         &self,
-        slot: Option<LockSlot>,
+        lockspace: LockspaceId,
         flags: Flags,
         value: Option<&[u8]>,
     ) -> Result<(), Status> {
         let valblk = flags.contains(Flags::VALBLK);
-        let space = slot.map(|slot| self.resources[self.locks[slot].resource].lockspace);
-        let value_len_max =
-            space.and_then(|space| self.space(space)).map_or(u16::MAX, |space| space.policy.value_len_max);
+        let value_len_max = self.space(lockspace).map_or(0, |space| space.policy.value_len_max);
         let is_bad = !Flags::OF_DEQ.contains(flags)
             || (valblk && flags.contains(Flags::IVVALBLK))
             || valblk != value.is_some()
             || value.map_or(0, <[u8]>::len) > usize::from(value_len_max);
-        if is_bad {
-            return Err(Status::BadParam);
-        }
-        // T4: sublocks pin their parent.
-        match slot {
-            Some(slot) if self.locks[slot].sublocks > 0 => Err(Status::HasSublocks),
-            _ => Ok(()),
-        }
+        if is_bad { Err(Status::BadParam) } else { Ok(()) }
     }
 
     /// P6: upwards, the intents that nothing needs any more.

@@ -7,7 +7,7 @@ use super::input::{End, LockRef};
 use super::limits::{LOOKED_AT_A_STEP, REMOVALS_A_STEP};
 use super::lock::{At, LockSlot, SessionSlot, Which};
 use super::output::{Output, Said};
-use super::path::Told;
+use super::path::{Told, Undo};
 use super::shard::Shard;
 use super::value_block::is_writer;
 use enq_protocol::vocabulary::{Flags, SessionId, Status};
@@ -79,7 +79,9 @@ impl Shard {
         if !Flags::OF_DEQ_ALL.contains(flags) {
             return Self::refuse(session, Status::BadParam, out);
         }
-        let Some(session) = self.locks[root].session else { return };
+        let Some(session) = self.locks[root].session.filter(|_| self.locks[root].sublocks > 0) else {
+            return;
+        };
         let level = self.attendances[session].levels.len() - 1;
         let next = self.attendances[session].levels[level].head;
         let invalidate = flags.contains(Flags::IVVALBLK);
@@ -149,8 +151,10 @@ impl Shard {
         }
     }
 
-    /// A lock is about to leave the list of its session: an end that would look at it next looks at the one after.
+    /// A lock is about to leave the list of its session: an end that would look at it next looks at the one after, and
+    /// one of its sublocks, which must all have gone, is through.
     pub(super) fn step_over(&mut self, slot: LockSlot) {
+        self.endings.retain(|ending| !matches!(ending, Ending::Under { root, .. } if *root == slot));
         for ending in &mut self.endings {
             match ending {
                 Ending::Under { next, .. } if *next == Some(slot) => {
@@ -165,7 +169,7 @@ impl Shard {
     fn end_lock(&mut self, slot: LockSlot, invalidate: bool, told: Told, out: &mut Vec<Output>) {
         self.counts.deq += 1;
         if let Some(path) = self.path_waiting_for(slot) {
-            return self.end_path(path, Status::Aborted, told, out);
+            return self.end_path(path, Status::Aborted, Undo::Sealed(told), out);
         }
         let lock = &self.locks[slot];
         let handle = lock.handle;

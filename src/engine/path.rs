@@ -28,6 +28,15 @@ pub(super) enum Told {
     No,
 }
 
+/// How much of a path that ends is undone, and who hears of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// All that it made.
+    All,
+    /// What an end has sealed.
+    Sealed(Told),
+}
+
 /// A path request that waits.
 #[derive(Clone, Debug)]
 pub(super) struct Path {
@@ -38,7 +47,7 @@ pub(super) struct Path {
     priority: u8,
     reason: Box<[u8]>,
     deadline: Option<Instant>,
-    lockspace: LockspaceId,
+    pub(super) lockspace: LockspaceId,
     names: Box<[ResourceName]>,
     pub(super) handles: Box<[Handle]>,
     pub(super) levels: Vec<Level>,
@@ -334,7 +343,9 @@ impl Shard {
         let mut path = self.take_path(slot);
         let is_leaf = path.levels.len() == path.names.len();
         match if is_leaf { Descent::Granted(grant) } else { self.descend(&mut path) } {
-            Descent::Granted(leaf) => {
+            Descent::Granted(mut leaf) => {
+                // R3: only an answer says SYNC.
+                leaf.synchronous = false;
                 let levels = self.levels_of(&path);
                 let session = path.session;
                 out.push(Output { session, said: Said::PathGrantedLater { leaf, levels } });
@@ -342,7 +353,7 @@ impl Shard {
                 self.name_locks(&path);
             }
             Descent::Waits(lock) => self.keep_path(path, lock),
-            Descent::Refused(status) => self.undo_path(&path, status, Told::Yes, out),
+            Descent::Refused(status) => self.undo_path(&path, status, Undo::All, out),
         }
     }
 }

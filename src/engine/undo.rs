@@ -6,7 +6,7 @@
 use super::input::LockRef;
 use super::lock::{At, LockSlot, SessionSlot};
 use super::output::{Output, Said};
-use super::path::{Named, Path, PathSlot, Told};
+use super::path::{Named, Path, PathSlot, Told, Undo};
 use super::shard::Shard;
 use enq_protocol::vocabulary::{Handle, PathLevel, SessionId, Status};
 
@@ -43,14 +43,14 @@ impl Shard {
             LockRef::Id(_) => self.paths.waiting[path].leaf_handle(),
         };
         self.counts.deq += 1;
-        self.end_path(path, Status::Aborted, Told::Yes, out);
+        self.end_path(path, Status::Aborted, Undo::All, out);
         out.push(Output { session, said: Said::Released { handle, frees: false } });
     }
 
     /// P5: ends a path that waits, undoing what it made.
-    pub(super) fn end_path(&mut self, path: PathSlot, status: Status, told: Told, out: &mut Vec<Output>) {
+    pub(super) fn end_path(&mut self, path: PathSlot, status: Status, undo: Undo, out: &mut Vec<Output>) {
         let path = self.take_path(path);
-        self.undo_path(&path, status, told, out);
+        self.undo_path(&path, status, undo, out);
     }
 
     /// Takes a path out; its handles lead nowhere, its locks are plain locks.
@@ -70,8 +70,12 @@ impl Shard {
     }
 
     /// P5: the request ends; its locks go, leaf first, save those that others of the session use.
-    pub(super) fn undo_path(&mut self, path: &Path, status: Status, told: Told, out: &mut Vec<Output>) {
+    pub(super) fn undo_path(&mut self, path: &Path, status: Status, undo: Undo, out: &mut Vec<Output>) {
         let leaf = path.leaf_handle();
+        let told = match undo {
+            Undo::All => Told::Yes,
+            Undo::Sealed(told) => told,
+        };
         let mut tell = |said| {
             if told == Told::Yes {
                 out.push(Output { session: path.session, said });
@@ -82,7 +86,7 @@ impl Shard {
         for level in path.levels.iter().rev().filter(|level| level.made) {
             let lock = &self.locks[level.lock];
             let handle = lock.handle;
-            if lock.sublocks > 0 {
+            if lock.sublocks > 0 || (undo != Undo::All && !self.is_sealed(level.lock)) {
                 kept.push(handle);
                 if let Some(session) = lock.session {
                     self.name_lock(session, handle, level.lock);
