@@ -12,7 +12,6 @@ use super::{
     peer::Peer,
 };
 use bytes::{Buf as _, Bytes, BytesMut};
-use enq_protocol::vocabulary::Status;
 use std::{future::Future, io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -29,27 +28,19 @@ const READ_LEN: usize = 32 * 1024;
 /// How long a good-bye may take.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long a connection on which nothing happens goes unquestioned.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// What this program is called in the logs of the server.
 const AGENT: &str = concat!("enq/", env!("CARGO_PKG_VERSION"));
 
-/// Tries the servers in turn, each for at most so long; the connection runs until it is left.
-pub(super) async fn connect<S: AsRef<str>>(
-    servers: &[S],
-    within: Duration,
-) -> Result<Arc<Link>, ConnectError> {
-    let mut last = ConnectError::NoServer;
-    for server in servers {
-        let server = server.as_ref();
-        let attempt = time::timeout(within, greet(server)).await;
-        match attempt.unwrap_or_else(|_| Err(unreachable(server, io::ErrorKind::TimedOut.into()))) {
-            Ok((link, stream, inbound)) => {
-                tokio::spawn(drive(link.clone(), stream, inbound));
-                return Ok(link);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+/// Connects to this server within this time; the connection runs until it is left.
+pub(super) async fn connect(server: &str, within: Duration) -> Result<Arc<Link>, ConnectError> {
+    let greeted = time::timeout(within, greet(server)).await;
+    let greeted = greeted.unwrap_or_else(|_| Err(unreachable(server, io::ErrorKind::TimedOut.into())));
+    let (link, stream, inbound) = greeted?;
+    tokio::spawn(drive(link.clone(), stream, inbound));
+    Ok(link)
 }
 
 fn unreachable(server: &str, source: io::Error) -> ConnectError {
@@ -72,6 +63,7 @@ async fn greet(server: &str) -> Result<(Arc<Link>, TcpStream, BytesMut), Connect
     let cannot = |source| unreachable(server, source);
     let mut stream = TcpStream::connect(with_port(server)).await.map_err(cannot)?;
     stream.set_nodelay(true).map_err(cannot)?;
+    notice_silence(&stream).map_err(cannot)?;
     let mut peer: Peer<Arc<Mailbox>> = Peer::new(AGENT);
     stream.write_all(&peer.take(clock::now())).await.map_err(cannot)?;
     let mut inbound = BytesMut::with_capacity(READ_LEN);
@@ -90,7 +82,17 @@ async fn greet(server: &str) -> Result<(Arc<Link>, TcpStream, BytesMut), Connect
             }
         }
     }
-    Ok((Link::new(peer), stream, inbound))
+    Ok((Link::new(server, peer), stream, inbound))
+}
+
+/// A server whose machine has gone says nothing for ever. Who holds locks is told by the lease; who only looks, by this.
+fn notice_silence(stream: &TcpStream) -> io::Result<()> {
+    let socket = socket2::SockRef::from(stream);
+    let probes = socket2::TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 3);
+    socket.set_tcp_keepalive(&probes)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(SILENCE * 2))?;
+    Ok(())
 }
 
 /// The task.
@@ -158,7 +160,7 @@ async fn sleep_until(left: Option<Duration>) {
 /// Closes the session, if there is one, and the connection.
 async fn leave(link: &Link, stream: &mut TcpStream, inbound: &mut BytesMut) -> LossCause {
     let closed = Mailbox::new();
-    if link.ask(|peer| peer.close(closed.clone())).is_ok() {
+    if link.close(closed.clone()).is_ok() {
         let good_bye = async {
             stream.write_all(&link.take(clock::now())).await?;
             let answered = closed.outcome();
@@ -185,11 +187,6 @@ async fn leave(link: &Link, stream: &mut TcpStream, inbound: &mut BytesMut) -> L
 
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     time::timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-/// What a refusal of OPEN means to whoever connects.
-pub(super) fn refused(status: Status) -> ConnectError {
-    ConnectError::Refused { server: "the server".into(), status }
 }
 
 #[cfg(test)]

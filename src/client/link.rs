@@ -47,6 +47,8 @@ struct Counters {
 
 /// See the front page.
 pub(super) struct Link {
+    /// Whom it is a connection to, as it was named.
+    pub(super) server: String,
     peer: Mutex<Peer<Arc<Mailbox>>>,
     wake: Notify,
     /// Nobody uses the connection any more.
@@ -62,8 +64,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(peer: Peer<Arc<Mailbox>>) -> Arc<Link> {
+    pub(super) fn new(server: &str, peer: Peer<Arc<Mailbox>>) -> Arc<Link> {
         Arc::new(Link {
+            server: server.into(),
             peer: Mutex::new(peer),
             wake: Notify::new(),
             closing: AtomicBool::new(false),
@@ -143,6 +146,18 @@ impl Link {
         }
     }
 
+    /// Says CLOSE. From before it is sent, nothing is held.
+    pub(super) fn close(&self, closed: Arc<Mailbox>) -> Result<(), Status> {
+        {
+            let mut peer = self.peer.lock();
+            peer.close(closed)?;
+            self.note_lease(&peer);
+        }
+        self.show(LockState::Lost, true);
+        self.wake.notify_one();
+        Ok(())
+    }
+
     pub(super) fn bind(&self) {
         self.bound.store(true, Ordering::Relaxed);
     }
@@ -191,7 +206,12 @@ impl Link {
         let mut peer = self.peer.lock();
         peer.tick(now);
         self.note_lease(&peer);
-        let Some(lease) = peer.lease().filter(|_| peer.lost().is_none()) else { return Ok(peer.next_tick()) };
+        let Some(lease) = peer.lease().copied().filter(|_| peer.lost().is_none()) else {
+            let next = peer.next_tick();
+            drop(peer);
+            self.show(LockState::Lost, true);
+            return Ok(next);
+        };
         let moments = [lease.jeopardy(), lease.warning(), lease.deadline()];
         let next = moments.into_iter().filter(|at| *at > now).chain(peer.next_tick()).min();
         let state = lease.state(now);
@@ -226,11 +246,12 @@ impl Link {
         deliver(told);
     }
 
+    /// Without a lease nothing is held.
     fn note_lease(&self, peer: &Peer<Arc<Mailbox>>) {
-        if let Some(lease) = peer.lease() {
-            self.jeopardy.store(lease.jeopardy().0, Ordering::Release);
-            self.deadline.store(lease.deadline().0, Ordering::Release);
-        }
+        let (jeopardy, deadline) =
+            peer.lease().map_or((0, 0), |lease| (lease.jeopardy().0, lease.deadline().0));
+        self.jeopardy.store(jeopardy, Ordering::Release);
+        self.deadline.store(deadline, Ordering::Release);
     }
 
     fn show(&self, state: LockState, warned: bool) {

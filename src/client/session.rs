@@ -5,8 +5,7 @@
 //! have gone. A session that does not end with its connection keeps its locks until its lease ends.
 
 use super::{
-    clock,
-    connection::{self, refused},
+    clock, connection,
     error::{ConnectError, LookError, LossCause},
     lease::LockState,
     link::{Link, Traffic, lost_outcome},
@@ -15,7 +14,7 @@ use super::{
     request::{LockRequest, PathRequest},
 };
 use enq_protocol::{
-    vocabulary::{LockspaceId, LockspaceView, SessionId},
+    vocabulary::{LockspaceId, LockspaceView, SessionId, Status},
     wire::{Look, OpenSession, Opened, Seen, Welcome},
 };
 use std::{ops::Deref, sync::Arc, time::Duration};
@@ -60,8 +59,25 @@ impl Client {
         servers: &[S],
         within: Duration,
     ) -> Result<Client, ConnectError> {
-        let link = connection::connect(servers, within).await?;
+        let mut last = ConnectError::NoServer;
+        for server in servers {
+            match Client::connect_to(server.as_ref(), within).await {
+                Ok(client) => return Ok(client),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_to(server: &str, within: Duration) -> Result<Client, ConnectError> {
+        let link = connection::connect(server, within).await?;
         Ok(Client { connected: Arc::new(Connected { link }) })
+    }
+
+    /// The server it is connected to, as it was named.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.link().server
     }
 
     pub(super) fn link(&self) -> &Arc<Link> {
@@ -103,9 +119,7 @@ impl Client {
 pub(super) fn look_error(outcome: Outcome) -> LookError {
     match outcome {
         Outcome::Lost(cause) => LookError::Lost(cause),
-        Outcome::Ended { why, .. } if why.status() == enq_protocol::vocabulary::Status::FrameTooLarge => {
-            LookError::TooLong
-        }
+        Outcome::Ended { why, .. } if why.status() == Status::FrameTooLarge => LookError::TooLong,
         Outcome::Ended { why, .. } => LookError::Refused(why.status()),
         Outcome::Granted { .. } | Outcome::Done(_) | Outcome::Space(_) | Outcome::Seen(_) => {
             LookError::Lost(LossCause::PeerMisbehaved("the answer is one to another question".into()))
@@ -160,25 +174,34 @@ impl SessionBuilder {
         self
     }
 
-    /// Connects to the first of these servers that answers, and opens the session there.
+    /// Connects to the first of these servers that answers and takes the session, and opens it there.
     ///
     /// # Errors
-    /// [`ConnectError`]: none of them serves, or the session is refused.
+    /// [`ConnectError`] of the last one, if none of them does.
     pub async fn connect<S: AsRef<str>>(self, servers: &[S]) -> Result<Session, ConnectError> {
-        let client = Client::connect_within(servers, self.within).await?;
         let mut open = self.open;
         open.ttl_ms = u32::try_from(self.ttl.as_millis()).unwrap_or(u32::MAX);
-        if open.bind_connection {
-            client.link().bind();
-        }
-        match client.see(Look::Open(open)).await {
-            Ok(Seen::Opened(opened)) => {
-                let opened = Arc::new(opened);
-                Ok(Session { client, opened })
+        let mut last = ConnectError::NoServer;
+        for server in servers {
+            match open_at(server.as_ref(), self.within, &open).await {
+                Ok(session) => return Ok(session),
+                Err(error) => last = error,
             }
-            Ok(_) => Err(refused(enq_protocol::vocabulary::Status::Protocol)),
-            Err(error) => Err(refused(error.status())),
         }
+        Err(last)
+    }
+}
+
+async fn open_at(server: &str, within: Duration, open: &OpenSession) -> Result<Session, ConnectError> {
+    let client = Client::connect_to(server, within).await?;
+    if open.bind_connection {
+        client.link().bind();
+    }
+    let refused = |status| ConnectError::Refused { server: server.into(), status };
+    match client.see(Look::Open(open.clone())).await {
+        Ok(Seen::Opened(opened)) => Ok(Session { client, opened: Arc::new(opened) }),
+        Ok(_) => Err(refused(Status::Protocol)),
+        Err(error) => Err(refused(error.status())),
     }
 }
 
@@ -278,7 +301,7 @@ impl Session {
     /// [`LookError::Lost`] if the server could not be told; its lease ends the session then.
     pub async fn close(self) -> Result<(), LookError> {
         let mailbox = Mailbox::new();
-        let outcome = match self.link().ask(|peer| peer.close(mailbox.clone())) {
+        let outcome = match self.link().close(mailbox.clone()) {
             Ok(()) => mailbox.outcome().await,
             Err(status) => lost_outcome(self.link(), status),
         };

@@ -158,6 +158,19 @@ async fn a_session_that_is_dropped_is_closed_when_its_last_lock_is() {
     let keeper = keeper.convert(EX).read_value().await.unwrap();
     assert!(keeper.value().unwrap().valid, "it was closed in order");
 
+    // A session that is being closed holds nothing, whether or not anybody waits for the answer.
+    let wire = Wire::to(&stage.servers[0]).await;
+    let far = session(&wire, false).await;
+    let (lock, again) = (far.lock("s").await.unwrap(), far.clone());
+    wire.set(Passing::No);
+    assert!(lock.held());
+    assert!(tokio::time::timeout(Duration::from_millis(1), far.close()).await.is_err());
+    assert!(!lock.held());
+    soon(lock.cancellation().cancelled()).await;
+    assert!(matches!(again.lock("s").await, Err(NotGranted::SessionLost(_))));
+    wire.set(Passing::Cut);
+    drop((lock, again));
+
     let two = stage.session("two").await;
     let waiting = two.lock("r");
     let waiting = tokio::spawn(waiting.into_future());

@@ -100,6 +100,8 @@ pub struct Peer<L> {
     aside: BytesMut,
     unsent_looks: Vec<u32>,
     renewing: bool,
+    /// CLOSE has been said: the server may release everything at any moment.
+    closing: bool,
     /// When something was sent last that will be answered.
     spoke: Moment,
     lost: Option<LossCause>,
@@ -129,6 +131,7 @@ impl<L: Clone> Peer<L> {
             aside,
             unsent_looks: Vec::new(),
             renewing: false,
+            closing: false,
             spoke: Moment::default(),
             lost: None,
         }
@@ -146,10 +149,10 @@ impl<L: Clone> Peer<L> {
         self.session.as_ref().map(|stream| &stream.opened)
     }
 
-    /// The session's lease.
+    /// The session's lease; none before it opens, nor once it is being closed.
     #[must_use]
     pub fn lease(&self) -> Option<&Lease> {
-        self.session.as_ref().map(|stream| &stream.lease)
+        self.session.as_ref().filter(|_| !self.closing).map(|stream| &stream.lease)
     }
 
     /// What the session's locks are worth.
@@ -206,7 +209,7 @@ impl<L: Clone> Peer<L> {
     /// The session's stream, while there is one.
     fn stream(&mut self) -> Result<&mut Stream<L>, Status> {
         match (&self.lost, &mut self.session) {
-            (None, Some(stream)) => Ok(stream),
+            (None, Some(stream)) if !self.closing => Ok(stream),
             _ => Err(Status::SessionLost),
         }
     }
@@ -304,12 +307,14 @@ impl<L: Clone> Peer<L> {
         self.stream()?.ask(&Request::Space(space), About::Other(to))
     }
 
-    /// Ends the session in order. Nothing can be asked afterwards.
+    /// Ends the session in order. Nothing is held from here on, and nothing can be asked.
     ///
     /// # Errors
-    /// [`Status::SessionLost`] without a session.
+    /// [`Status::SessionLost`] without a session, or if it is being closed.
     pub fn close(&mut self, to: L) -> Result<(), Status> {
-        self.stream()?.ask(&Request::Close, About::Other(to))
+        self.stream()?.ask(&Request::Close, About::Other(to))?;
+        self.closing = true;
+        Ok(())
     }
 
     /// Is there something to send?
