@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use enq_protocol::vocabulary::{LockMode, LockView, Queue, ResourceName, ResourceView, SessionView};
+use enq_protocol::vocabulary::{LockMode, LockView, Queue, ResourceView, SessionView};
 
 use super::{
     duration::show_ms,
@@ -46,7 +46,7 @@ pub(super) fn page(resource: &ResourceView, space: &str, sessions: &[SessionView
 
 /// What SDA puts above the queues.
 fn block(resource: &ResourceView, space: &str) -> String {
-    let name = ResourceName::path_to_printable(&resource.path);
+    let name = words::name(&resource.path);
     let length = resource.path.last().map_or(0, |name| name.as_bytes().len());
     let count = |queue| resource.locks.iter().filter(|lock| lock.queue == queue).count();
     let group = |modes: Option<LockMode>| modes.map_or("-", LockMode::letters);

@@ -26,7 +26,7 @@ pub(super) async fn show(reach: &Reach, show: &Show) -> Result<(), Failure> {
             render::print(&resource.locks.iter().map(|lock| format!("{}\n", lock.lock)).collect::<String>())
         }
         (Format::Table | Format::Wide, None) => {
-            render::print(&format!("Nobody has a lock on {}.\n", ResourceName::path_to_printable(&path)))
+            render::print(&format!("Nobody has a lock on {}.\n", words::name(&path)))
         }
         (Format::Table | Format::Wide, Some((resource, sessions))) => {
             render::print(&sda::page(&resource, &reach.space, &sessions))

@@ -14,6 +14,15 @@ use super::{
     render::{Column, Item, hexadecimal, printable},
 };
 
+/// The resource's name as people say it: a root plainly, a deeper one as its path.
+#[must_use]
+pub(super) fn name(path: &[ResourceName]) -> String {
+    match path {
+        [root] => root.to_string(),
+        path => ResourceName::path_to_printable(path),
+    }
+}
+
 /// The queue's name.
 #[must_use]
 pub(super) fn queue(queue: Queue) -> &'static str {

@@ -23,6 +23,7 @@ use crate::{
         duration::{ms, show_ms},
         exit::Failure,
         render::printable,
+        words,
     },
     client::{self, Lock, LockLost, LockState, Lockspace, Moment, NotGranted, Session, Wait},
 };
@@ -42,7 +43,7 @@ pub(super) fn kill_after(run: &Run) -> Duration {
 pub(super) fn check(run: &Run) -> Result<(), Failure> {
     let wanted = wanted(run)?;
     if let Some([first, _]) = wanted.array_windows().find(|[first, second]| first.path == second.path) {
-        let name = ResourceName::path_to_printable(&first.path);
+        let name = words::name(&first.path);
         return Err(Failure::usage(
             format!("{name} is named twice"),
             "one lock a name: ask for the stronger mode",
@@ -110,10 +111,7 @@ pub(super) async fn take(reach: &Reach, run: &Run) -> Result<Held, Failure> {
             Err(why) => return Err(refusal::explain(reach, run, &session, wanted, &why).await),
         }
     }
-    let name = wanted
-        .iter()
-        .find(|wanted| wanted.is_first)
-        .map(|wanted| ResourceName::path_to_printable(&wanted.path));
+    let name = wanted.iter().find(|wanted| wanted.is_first).map(|wanted| words::name(&wanted.path));
     Ok(Held { session, locks, name: name.unwrap_or_default(), last: Cell::default() })
 }
 
@@ -128,7 +126,10 @@ async fn open(reach: &Reach, run: &Run) -> Result<Session, Failure> {
         .bind_connection(true)
         .connect_within(reach.timeout)
         .connect(&reach.servers);
-    ask::connected(reach, opening).await
+    ask::connected(reach, opening).await.map_err(|failure| match failure.code.as_str() {
+        "LIMIT" => failure.about(format!("a lease of {}", show_ms(ms(run.ttl)))),
+        _ => failure,
+    })
 }
 
 async fn request(

@@ -5,7 +5,7 @@
 
 use std::{fmt::Write as _, io::IsTerminal as _, time::Duration};
 
-use enq_protocol::vocabulary::{LockId, LockView, Queue, ResourceName, SessionView};
+use enq_protocol::vocabulary::{LockId, LockView, Queue, SessionView};
 
 use super::locks::{Wanted, quoted};
 use crate::{
@@ -34,7 +34,7 @@ pub(super) async fn explain(
     wanted: &Wanted,
     why: &NotGranted,
 ) -> Failure {
-    let name = ResourceName::path_to_printable(&wanted.path);
+    let name = words::name(&wanted.path);
     let mut failure = Failure::status(why.status());
     failure.cause = format!("{} on {name}: {why}", wanted.mode);
     if failure.exit == exit::CONFLICT {
@@ -96,7 +96,7 @@ async fn in_the_way(
 fn describe(lock: &LockView, holder: Option<&SessionView>, waiting: u32) -> String {
     let mut lines = vec![
         ("lock", lock.lock.to_string()),
-        ("name", ResourceName::path_to_printable(&lock.path)),
+        ("name", words::name(&lock.path)),
         ("mode", words::modes(lock)),
     ];
     match holder {
@@ -111,7 +111,7 @@ fn describe(lock: &LockView, holder: Option<&SessionView>, waiting: u32) -> Stri
         None => lines.push(("holder", words::whose(lock, &[]))),
     }
     lines.push(("reason", printable(&lock.reason)));
-    lines.push(("since", show_ms(lock.age_ms)));
+    lines.push(("since", format!("{} ago", show_ms(lock.age_ms))));
     lines.push(("queue", format!("{waiting} waiting or converting")));
     let lines = lines.into_iter().filter(|(_, value)| !value.is_empty());
     lines.map(|(label, value)| format!("  {label:<11} {value}\n")).collect()
@@ -123,7 +123,7 @@ pub(super) async fn say_for_whom(reach: &Reach, run: &Run, session: &Session, wa
         return std::future::pending().await;
     }
     tokio::time::sleep(SAY_AFTER).await;
-    let name = ResourceName::path_to_printable(&wanted.path);
+    let name = words::name(&wanted.path);
     let looked = tokio::time::timeout(LOOK_WITHIN, in_the_way(reach, session, wanted, None)).await;
     let whom = match looked {
         Ok(Some((lock, holder, _))) => {
@@ -143,7 +143,7 @@ pub(super) async fn say_for_whom(reach: &Reach, run: &Run, session: &Session, wa
 #[cfg(test)]
 mod tests {
     use enq_protocol::vocabulary::{
-        Fence, Flags, Handle, LockMode, LockspaceId, Owner, Seq, SessionId, Stamp,
+        Fence, Flags, Handle, LockMode, LockspaceId, Owner, ResourceName, Seq, SessionId, Stamp,
     };
 
     use super::*;

@@ -1,0 +1,15 @@
+//! The command with a real server, real processes and real signals.
+//!
+//! Nothing here sleeps for a while and hopes: each step waits for a state, with a deadline that ends the test. Processes
+//! of a test are found by a word in their arguments that no other test has.
+
+#[path = "cli/codes.rs"]
+mod codes;
+#[path = "cli/life.rs"]
+mod life;
+#[path = "cli/look.rs"]
+mod look;
+#[path = "cli/stage.rs"]
+mod stage;
+#[path = "cli/terminal.rs"]
+mod terminal;
