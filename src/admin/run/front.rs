@@ -184,10 +184,11 @@ impl Front {
 
     fn pass_on(&mut self, signal: Signal) {
         match signal {
+            // If the command stops, the keeper says so, and then this job stops.
+            Signal::SIGTSTP if self.command.is_some() => self.tell(Signal::SIGTSTP),
             Signal::SIGTSTP => {
-                self.tell(Signal::SIGTSTP);
                 if terminal::has_job_control() {
-                    // Stopping oneself cannot fail; the next line runs after the continuation.
+                    // Stopping oneself cannot fail; what follows runs after the continuation.
                     let _ = raise(Signal::SIGSTOP);
                 }
             }
