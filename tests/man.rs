@@ -1,6 +1,7 @@
 //! The man pages in `man/` are those that the argument definitions make. `UPDATE=1 cargo test --test man` rewrites them;
 //! the diff is read.
 
+use clap::CommandFactory as _;
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 /// Pages that are written by hand.
@@ -12,7 +13,9 @@ fn folder() -> PathBuf {
 
 #[test]
 fn the_committed_pages_are_those_of_the_definitions() {
-    let pages = enq::admin::man::pages();
+    let mut pages = enq::admin::man::pages();
+    let enqd = enq::server::Args::command();
+    pages.push(("enqd.8".into(), enq::admin::man::page(&enqd, "enqd", 8)));
     let update = env::var_os("UPDATE").is_some();
     for (name, page) in &pages {
         let path = folder().join(name);

@@ -7,7 +7,7 @@
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use enq::server::{Args, Config, Server, asked_to_stop};
+use enq::server::{Args, Config, Server, StopSignals};
 use std::{
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
@@ -45,6 +45,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     start_log(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        // Before anybody can read that it serves, so that whoever waits for that may stop it at once.
+        let mut signals = StopSignals::listen()?;
         let server = Server::start(Config::from(args)).await?;
         banner(&server);
         let mut stdout = io::stdout().lock();
@@ -53,7 +55,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         }
         stdout.flush()?;
         drop(stdout);
-        let signal = asked_to_stop().await?;
+        let signal = signals.next().await;
         tracing::info!(signal, "stopping");
         server.shutdown().await;
         Ok(())

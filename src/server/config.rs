@@ -1,7 +1,7 @@
 //! What an operator can say: on the command line, or by `ENQ_*` in the environment. What is not known is refused.
 
 use super::DoorLimits;
-use crate::log::Place;
+use crate::{engine::Limits, log::Place};
 use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The command line of `enqd`.
@@ -39,6 +39,11 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "ENQ_CONNECTIONS_A_SOURCE_MAX",
         default_value_t = DoorLimits::default().a_source)]
     pub connections_a_source_max: usize,
+
+    /// Locks a session may have, in any queue; 0 for any number.
+    #[arg(long, value_name = "N", env = "ENQ_LOCKS_A_SESSION_MAX",
+        default_value_t = Limits::default().locks_a_session)]
+    pub locks_a_session_max: u32,
 }
 
 /// What a server is started with.
@@ -50,6 +55,8 @@ pub struct Config {
     pub state: Place,
     /// How many may come in.
     pub door: DoorLimits,
+    /// What sessions and resources may have.
+    pub limits: Limits,
     /// How long it waits for its peers.
     pub patience: Patience,
 }
@@ -86,6 +93,7 @@ impl Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             state: Place::Nowhere,
             door: DoorLimits::default(),
+            limits: Limits::default(),
             patience: Patience::default(),
         }
     }
@@ -103,6 +111,7 @@ impl From<&Args> for Config {
             a_source: args.connections_a_source_max,
             ..DoorLimits::default()
         };
+        let limits = Limits { locks_a_session: args.locks_a_session_max, ..Limits::default() };
         let a_free_port = args.listen.first().is_none_or(|address| address.port() == 0);
         let state = args.state_dir.clone().map(Place::Given).or_else(|| from_systemd().map(Place::Given));
         let state = match state {
@@ -111,7 +120,7 @@ impl From<&Args> for Config {
             None if a_free_port => Place::Nowhere,
             None => of_user().map_or(Place::Nowhere, Place::Usual),
         };
-        Config { listen: args.listen.clone(), state, door, patience: Patience::default() }
+        Config { listen: args.listen.clone(), state, door, limits, patience: Patience::default() }
     }
 }
 

@@ -278,7 +278,13 @@ impl Connection {
         match ends {
             Ends::Gone => _ = metrics.closed_by_peer.fetch_add(1, Ordering::Relaxed),
             Ends::Evicted => _ = metrics.evicted.fetch_add(1, Ordering::Relaxed),
-            Ends::Stops => metrics.count_closed(Status::Shutdown),
+            Ends::Stops => {
+                // What was granted is said. Sessions are left as they are: a lock of a session that ended now would be
+                // granted to another, whose client has as little time.
+                metrics.count_closed(Status::Shutdown);
+                self.encode();
+                return;
+            }
             Ends::Misbehaved(misbehaved) => {
                 metrics.count_closed(misbehaved.status());
                 if metrics.may_log(self.shared.clock.now()) {

@@ -1,4 +1,4 @@
-//! What the server counts: connections that came, and why they went.
+//! What the server counts: connections that came, why they went, and what was refused.
 
 use crate::engine::Instant;
 use enq_protocol::vocabulary::Status;
@@ -25,6 +25,8 @@ pub struct Metrics {
     pub closed_by_peer: AtomicU64,
     /// Connections that were ended with an ERROR frame or silently, by status.
     closed: [AtomicU64; STATUSES],
+    /// Requests that were refused, by status.
+    refused: [AtomicU64; STATUSES],
     quiet_until: AtomicU64,
 }
 
@@ -37,6 +39,7 @@ impl Default for Metrics {
             evicted: AtomicU64::new(0),
             closed_by_peer: AtomicU64::new(0),
             closed: [const { AtomicU64::new(0) }; STATUSES],
+            refused: [const { AtomicU64::new(0) }; STATUSES],
             quiet_until: AtomicU64::new(0),
         }
     }
@@ -54,6 +57,19 @@ impl Metrics {
     #[must_use]
     pub fn closed(&self, status: Status) -> u64 {
         self.closed.get(usize::from(status.0)).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// A request or a look was refused with this.
+    pub fn count_refused(&self, status: Status) {
+        if let Some(counter) = self.refused.get(usize::from(status.0)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many requests and looks were refused with this.
+    #[must_use]
+    pub fn refused(&self, status: Status) -> u64 {
+        self.refused.get(usize::from(status.0)).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
     /// May a line about somebody's misbehaviour be logged? One a second may.

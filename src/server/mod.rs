@@ -20,10 +20,9 @@ pub use clock::Clock;
 pub use config::{Args, Config, Patience};
 pub use listener::DoorLimits;
 pub use metrics::Metrics;
-pub use shutdown::asked_to_stop;
+pub use shutdown::StopSignals;
 
 use crate::{
-    engine::Limits,
     log::{Epoch, EpochError, Volatile},
     table::{Setting, Table},
 };
@@ -112,7 +111,7 @@ impl Server {
         let [.., a, b, c, d, e, f, g, h] = random;
         let table = Table::new(&Setting {
             epoch: epoch.number,
-            limits: Limits::default(),
+            limits: config.limits,
             window_requests: WINDOW_REQUESTS,
             window_bytes: WINDOW_BYTES,
             route_key,

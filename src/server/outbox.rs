@@ -45,6 +45,14 @@ pub(super) fn encode(entry: &Entry, last: u64, out: &mut BytesMut) {
     );
 }
 
+/// With what an output refuses a request, if it does.
+pub(super) fn refusal(entry: &Entry) -> Option<Status> {
+    match &entry.told {
+        Told::Answer { said: Said::Refused { status, .. }, .. } => Some(*status),
+        Told::Answer { .. } | Told::Space { .. } | Told::Event(_) => None,
+    }
+}
+
 /// An answer in the words of the wire.
 fn reply(said: &Said) -> Reply {
     match said {

@@ -9,4 +9,5 @@ mod hostile;
 mod leases;
 mod locks;
 mod speaker;
+mod storm;
 mod streams;

@@ -12,7 +12,7 @@ use enq_protocol::{
 use std::{future::Future, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 /// A test that waits longer than this has failed.
@@ -52,9 +52,23 @@ impl Speaker {
         Speaker { stream, read: BytesMut::new(), last: 0, received: 0, acked: 0, tag: 0 }
     }
 
+    /// Connects with little room for what it does not read, and opens a session.
+    pub(crate) async fn narrow(server: &Server) -> (Speaker, SessionId) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let stream = socket.connect(server.local_addr()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let speaker = Speaker { stream, read: BytesMut::new(), last: 0, received: 0, acked: 0, tag: 0 };
+        speaker.greet().await.open(session(15_000, false)).await
+    }
+
     /// Connects and is welcome.
     pub(crate) async fn greeted(server: &Server) -> Speaker {
-        let mut speaker = Speaker::connect(server).await;
+        Speaker::connect(server).await.greet().await
+    }
+
+    async fn greet(self) -> Speaker {
+        let mut speaker = self;
         speaker.write(&hello()).await;
         assert!(matches!(speaker.next().await, FromServer::Welcome(_)));
         speaker
@@ -67,7 +81,11 @@ impl Speaker {
 
     /// Connects and opens this session.
     pub(crate) async fn opened_as(server: &Server, session: OpenSession) -> (Speaker, SessionId) {
-        let mut speaker = Speaker::greeted(server).await;
+        Speaker::greeted(server).await.open(session).await
+    }
+
+    async fn open(self, session: OpenSession) -> (Speaker, SessionId) {
+        let mut speaker = self;
         match speaker.look(Look::Open(session)).await {
             Seen::Opened(opened) => (speaker, opened.session),
             seen => panic!("no session opens: {seen:?}"),

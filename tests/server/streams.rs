@@ -1,14 +1,17 @@
 //! The two streams of a session: numbers, retries, and peers that do not read.
 
-use crate::speaker::{Speaker, deq, done, encoded, granted, root, server, session, soon};
-use enq::server::{Config, Patience, Server};
+use crate::speaker::{Speaker, deq, done, encoded, granted, refused, root, server, session, soon};
+use enq::{
+    engine::Limits,
+    server::{Config, Patience, Server},
+};
 use enq_protocol::{
     vocabulary::{
         Flags,
         LockMode::{Ex, Nl},
         Status,
     },
-    wire::{Event, FromServer, Look, Reply, Seen},
+    wire::{Enq, EnqPath, Event, FromServer, Look, Reply, Request, Seen},
 };
 use std::time::Duration;
 
@@ -193,4 +196,82 @@ async fn who_does_not_read_loses_the_connection_and_not_the_session() {
         matches!(other.enq(1, "a", Ex, Flags::NOQUEUE).await, Reply::Refused { .. }),
         "and keeps its lock"
     );
+}
+
+#[tokio::test]
+async fn who_does_not_read_may_still_release() {
+    let patience = Patience { overrun: Duration::from_secs(60), ..Patience::default() };
+    let server = Server::start(Config { patience, ..Config::for_tests() }).await.unwrap();
+    let (mut deaf, id) = Speaker::narrow(&server).await;
+    let mut other = Speaker::opened(&server).await;
+    granted(deaf.enq(1, "a", Ex, Flags::BLKAST).await);
+    // More notices than the network between the two takes, and more than the soft bound.
+    for _ in 0..80 {
+        let mut burst = Vec::new();
+        for _ in 0..500 {
+            burst.extend(other.encode(&root(1, "a", Ex, Flags::NOQUEUE | Flags::NOQUEUEBAST)));
+        }
+        other.write(&burst).await;
+        for _ in 0..500 {
+            assert!(matches!(other.answer().await, Reply::Refused { status: Status::NotQueued, .. }));
+        }
+    }
+    // The request is put aside; the release behind it is not, and takes it along, for the stream has an order.
+    deaf.send(&root(2, "b", Ex, NONE)).await;
+    deaf.send(&deq(1, NONE)).await;
+    soon("the release", async {
+        while !matches!(other.enq(1, "a", Ex, Flags::NOQUEUE).await, Reply::Granted(_)) {}
+    })
+    .await;
+    let Seen::Sessions { sessions, .. } = other.look(Look::Session(id)).await else { panic!("alive") };
+    assert_eq!(sessions[0].locks, 1);
+    let mut answers = Vec::new();
+    while answers.len() < 2 {
+        match deaf.next().await {
+            FromServer::Answer(answer) => answers.push(answer.reply),
+            FromServer::Event { event: Event::Blocking { .. }, .. } => {}
+            said => panic!("{said:?}"),
+        }
+    }
+    assert_eq!(done(answers.remove(1)), Status::Released);
+    assert_eq!(granted(answers.remove(0)).handle.number(), 2);
+}
+
+#[tokio::test]
+async fn a_session_may_not_have_too_many_locks() {
+    let limits = Limits { locks_a_session: 4, ..Limits::default() };
+    let server = Server::start(Config { limits, ..Config::for_tests() }).await.unwrap();
+    let (mut alice, mut bob) = (Speaker::opened(&server).await, Speaker::opened(&server).await);
+    granted(bob.enq(1, "b", Ex, NONE).await);
+    for number in [1, 2] {
+        granted(alice.enq(number, "a", Nl, NONE).await);
+    }
+    let Request::Enq(enq) = root(3, "b", Ex, NONE) else { panic!("an enq") };
+    let queued = alice.ask(&Request::Enq(Enq { timeout_ms: Some(20), ..enq })).await;
+    assert!(matches!(queued, Reply::Queued { .. }), "what waits counts");
+    let path = |handles: Vec<u32>| {
+        Request::EnqPath(EnqPath {
+            handles: handles.iter().copied().map(crate::speaker::handle).collect(),
+            lockspace: enq.lockspace,
+            path: vec![b"x"; handles.len()],
+            mode: Nl,
+            flags: NONE,
+            owner: enq.owner,
+            timeout_ms: None,
+            priority: 0,
+            reason: b"",
+        })
+    };
+    assert!(matches!(alice.event().await, Event::Ended { status: Status::Timeout, .. }));
+    assert_eq!(refused(alice.ask(&path(vec![3, 1])).await), Status::BadParam, "1 is in use");
+    assert_eq!(done(alice.ask(&deq(1, NONE)).await), Status::Released);
+    assert_eq!(refused(alice.ask(&path(vec![3, 3])).await), Status::BadParam, "a handle named twice");
+    assert!(matches!(alice.ask(&path(vec![3, 1])).await, Reply::PathGranted { .. }));
+    assert_eq!(done(alice.ask(&deq(1, Flags::PATH)).await), Status::Released);
+    assert_eq!(refused(alice.enq(5, "a", Nl, NONE).await), Status::BadParam, "above the greatest handle");
+    for number in [1, 3, 4] {
+        granted(alice.enq(number, "a", Nl, NONE).await);
+    }
+    assert_eq!(refused(alice.enq(4, "a", Nl, NONE).await), Status::Quota);
+    assert_eq!(server.metrics().refused(Status::BadParam), 3);
 }

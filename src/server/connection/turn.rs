@@ -278,6 +278,9 @@ impl Connection {
     }
 
     fn answer_look(&mut self, tag: u32, seen: &Seen, ack: u64) {
+        if let Seen::Refused(status) = seen {
+            self.shared.metrics.count_refused(*status);
+        }
         // What does not fit into a frame is refused; everything that is shown in parts is cut to fit before.
         if seen.encode(tag, ack, &mut self.out).is_err() {
             let refused = Seen::Refused(Status::ResourceExhausted);
@@ -293,13 +296,17 @@ impl Connection {
                 register.take_over(&mut half.outgoing);
             }
         }
-        // Of a session that has ended, everything is said while it is at hand.
-        let room = if register.has_ended() { usize::MAX } else { outbox::ENCODED };
+        // Of a session that has ended, and when the server stops, everything is said while it is at hand.
+        let at_once = register.has_ended() || self.shared.stop.is_cancelled();
+        let room = if at_once { usize::MAX } else { outbox::ENCODED };
         if self.out.len() < room {
             let before = self.out.len();
-            let (out, last) = (&mut self.out, register.last());
+            let (out, last, metrics) = (&mut self.out, register.last(), &self.shared.metrics);
             register.send(|entry| {
                 outbox::encode(entry, last, out);
+                if let Some(status) = outbox::refusal(entry) {
+                    metrics.count_refused(status);
+                }
                 out.len() < room
             });
             // Requests without answers are acknowledged by what is said next, or by nothing else.

@@ -1,0 +1,107 @@
+//! The binary: what it prints, where it keeps its epoch, how it stops.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+/// A server process; killed if the test ends before it.
+struct Process {
+    child: Child,
+    addresses: Vec<SocketAddr>,
+}
+
+fn enqd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_enqd"));
+    command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts a server with so many listeners and waits until it serves.
+fn start(arguments: &[&str], listeners: usize) -> Process {
+    let mut child = enqd(arguments).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let addresses = (0..listeners).map(|_| {
+        let line = lines.next().unwrap().unwrap();
+        line.strip_prefix("listening on ").unwrap().parse().unwrap()
+    });
+    Process { addresses: addresses.collect(), child }
+}
+
+impl Process {
+    /// Asks it to stop. Says what it wrote to standard error.
+    fn stop(mut self) -> String {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        let mut text = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(arguments: &[&str]) -> (i32, String) {
+    let output = enqd(arguments).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn it_says_where_it_listens_when_it_serves() {
+    let server = start(&["--listen", "127.0.0.1:0", "--listen", "[::1]:0"], 2);
+    for address in &server.addresses {
+        assert_ne!(address.port(), 0);
+        TcpStream::connect(address).unwrap();
+    }
+    let said = server.stop();
+    assert!(said.contains("No place for its state"), "{said}");
+}
+
+#[test]
+fn its_epoch_grows_with_each_boot_and_belongs_to_one_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let arguments = ["--listen", "127.0.0.1:0", "--state-dir", state.to_str().unwrap()];
+    let first = start(&arguments, 1);
+    let (code, said) = run(&arguments);
+    assert!(code == 78 && said.contains("another server uses"), "{code}: {said}");
+    assert!(first.stop().contains("Epoch 1,"));
+    assert!(start(&arguments, 1).stop().contains("Epoch 2,"));
+    let file = Path::new(&state).join("enqd-0.state");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "enqd state 1 epoch 2\n");
+    fs::write(&file, "nonsense").unwrap();
+    let (code, said) = run(&arguments);
+    assert!(code == 78 && said.contains("will not be guessed"), "{code}: {said}");
+}
+
+#[test]
+fn what_it_does_not_know_is_refused() {
+    for arguments in
+        [&["--bogus"][..], &["--listen", "nowhere"], &["--locks-a-session-max", "-1"], &["extra"]]
+    {
+        assert_eq!(run(arguments).0, 64, "{arguments:?}");
+    }
+    assert_eq!(run(&["--listen", "127.0.0.1:0", "--log-level", "=,="]).0, 78);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let (code, said) = run(&["--listen", &address, "--state-dir", directory.path().to_str().unwrap()]);
+    assert!(code == 78 && said.contains("cannot listen on"), "{code}: {said}");
+    assert_eq!(
+        fs::read_dir(directory.path()).unwrap().count(),
+        0,
+        "a server that does not start has no boot"
+    );
+}
