@@ -1,6 +1,6 @@
 //! Uncontended pairs over loopback: enqd against a do-nothing echo and against Redis, interleaved in one run.
 //!
-//! `cargo bench --bench server -- [--redis 127.0.0.1:6379] [--rounds N] [--seconds S]`. A pair is: take one lock, get
+//! `cargo bench --bench server -- [--redis 127.0.0.1:6379] [--rounds N] [--seconds S] [--only 64x64]`. A pair is: take one lock, get
 //! the answer, release it, get the answer. With a depth of d, d requests travel in one write and d answers are read
 //! before the next d. The servers are processes of their own; their processor time is read from `/proc`. Only ratios
 //! of one run mean anything: the lines are medians of interleaved rounds.
@@ -46,7 +46,9 @@ fn main() {
         targets.push(Target { name: "redis", address: address.clone(), pid, child: None, driver });
     }
     println!("{:>5} x {:<5} {:<6} {:>12} {:>14}", "conns", "depth", "server", "pairs/s", "cpu us/pair");
-    for (connections, depth) in SHAPES {
+    let only = option("--only");
+    let shapes = SHAPES.into_iter().filter(|(c, d)| only.is_none_or(|only| *only == format!("{c}x{d}")));
+    for (connections, depth) in shapes {
         let mut samples = vec![Vec::new(); targets.len()];
         for _ in 0..rounds {
             for (target, samples) in targets.iter().zip(&mut samples) {
