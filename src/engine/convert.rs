@@ -9,7 +9,9 @@ use super::lock::{At, LockSlot, Which};
 use super::output::{Output, Said};
 use super::shard::Shard;
 use super::value_block::{Cell, is_writer, movement};
-use enq_protocol::vocabulary::{ConversionDeadlock, Fence, Flags, LockMode, ModeSet, SessionId, Status};
+use enq_protocol::vocabulary::{
+    ConversionDeadlock, Fence, Flags, LockMode, ModeSet, Policy, SessionId, Status,
+};
 
 /// What a conversion asks for.
 pub(super) struct Asked<'a> {
@@ -35,6 +37,23 @@ const QUECVT_IS_LEGAL: [[bool; 6]; 6] = [
     /* PW */  [ n, n, n, n, n, Y ],
     /* EX */  [ n, n, n, n, n, n ],
 ];
+
+/// R2: the flags, the value and the timeout of a conversion, whatever lock it is for.
+fn check_words(asked: &Asked<'_>, policy: &Policy) -> Result<(), Status> {
+    let flags = asked.flags;
+    let noqueue = flags.contains(Flags::NOQUEUE);
+    let value_len = asked.value.map_or(0, <[u8]>::len);
+    let is_bad = !Flags::OF_CONVERT.contains(flags)
+        || (flags.contains(Flags::NOQUEUEBAST) && !noqueue)
+        || (flags.contains(Flags::CONVDEADLK) && noqueue)
+        || flags.contains(Flags::IVVALBLK | Flags::VALBLK)
+        || (asked.value.is_some() && !flags.contains(Flags::VALBLK))
+        || value_len > usize::from(policy.value_len_max);
+    if is_bad {
+        return Err(Status::BadParam);
+    }
+    if asked.timeout_ms == Some(0) { Err(Status::Limit) } else { Ok(()) }
+}
 
 impl Shard {
     pub(super) fn convert(
@@ -92,27 +111,18 @@ impl Shard {
         lock: LockRef,
         asked: &Asked<'_>,
     ) -> Result<(LockSlot, LockMode, Flags), Status> {
-        let Some(slot) = self.resolve(session, lock) else {
-            let waits_for_its_path = self.pending_path(session, lock).is_some();
-            return Err(if waits_for_its_path { Status::NotGranted } else { Status::NoSuchLock });
+        let slot = self.resolve(session, lock);
+        let pending = self.pending_path(session, lock);
+        let lockspace = match (slot, pending) {
+            (Some(slot), _) => self.resources[self.locks[slot].resource].lockspace,
+            (None, Some(path)) => self.paths.waiting[path].lockspace,
+            (None, None) => return Err(Status::NoSuchLock),
         };
-        let resource = self.locks[slot].resource;
-        let policy = &self.space(self.resources[resource].lockspace).ok_or(Status::NoSuchSpace)?.policy;
+        let policy = &self.space(lockspace).ok_or(Status::NoSuchSpace)?.policy;
+        check_words(asked, policy)?;
+        // P5: a level not asked for yet is not granted either.
+        let slot = slot.ok_or(Status::NotGranted)?;
         let flags = asked.flags;
-        let noqueue = flags.contains(Flags::NOQUEUE);
-        let value_len = asked.value.map_or(0, <[u8]>::len);
-        let is_bad = !Flags::OF_CONVERT.contains(flags)
-            || (flags.contains(Flags::NOQUEUEBAST) && !noqueue)
-            || (flags.contains(Flags::CONVDEADLK) && noqueue)
-            || flags.contains(Flags::IVVALBLK | Flags::VALBLK)
-            || (asked.value.is_some() && !flags.contains(Flags::VALBLK))
-            || value_len > usize::from(policy.value_len_max);
-        if is_bad {
-            return Err(Status::BadParam);
-        }
-        if asked.timeout_ms == Some(0) {
-            return Err(Status::Limit);
-        }
         // C1: only from the granted queue.
         let At::Granted { granted: held } = self.locks[slot].at else { return Err(Status::NotGranted) };
         // C3: only certain pairs can queue behind others.

@@ -31,8 +31,8 @@ impl Shard {
         if let Err(status) = self.check_release(lockspace, flags, value) {
             return Self::refuse(session, status, out);
         }
-        // T4: sublocks pin their parent.
-        if self.locks[slot].sublocks > 0 {
+        // T4: sublocks pin their parent, and so do paths that wait below.
+        if self.is_needed(slot) {
             return Self::refuse(session, Status::HasSublocks, out);
         }
         self.counts.deq += 1;
@@ -74,7 +74,7 @@ impl Shard {
         let mut next = from;
         while let Some(slot) = next {
             let lock = &self.locks[slot];
-            if !lock.marks.intent || lock.sublocks > 0 || !matches!(lock.at, At::Granted { .. }) {
+            if !lock.marks.intent || self.is_needed(slot) || !matches!(lock.at, At::Granted { .. }) {
                 return;
             }
             next = lock.parent;
@@ -115,7 +115,7 @@ impl Shard {
         if lock.at.held().is_none() || lock.seq.0 != version {
             return Err(Status::Changed);
         }
-        if lock.sublocks > 0 {
+        if self.is_needed(slot) {
             return Err(Status::HasSublocks);
         }
         Ok(slot)

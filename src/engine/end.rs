@@ -171,6 +171,14 @@ impl Shard {
         if let Some(path) = self.path_waiting_for(slot) {
             return self.end_path(path, Status::Aborted, Undo::Sealed(told), out);
         }
+        // P5: a path that waits elsewhere and stands on this lock cannot be granted any more.
+        let id = self.id_of(slot);
+        while let Some(path) = self.slot_of(id).and_then(|slot| self.path_below(slot)) {
+            self.end_path(path, Status::Aborted, Undo::All, out);
+        }
+        if self.slot_of(id).is_none() {
+            return;
+        }
         let lock = &self.locks[slot];
         let handle = lock.handle;
         if told == Told::Yes {

@@ -92,8 +92,10 @@ pub(super) struct Lock {
 pub(super) struct Marks {
     /// P6: a path request made it as an intent.
     pub(super) intent: bool,
-    /// P3: a path request that waits made it; while it waits itself, it is what the path waits for.
+    /// P3: a path request waits for it.
     pub(super) path: bool,
+    /// P5: path requests that wait stand on it.
+    pub(super) pinned: bool,
     /// C5: its held mode was dropped to NL while it converts.
     pub(super) demoted: bool,
     /// X7: it has a deadline, kept in `deadlines`.

@@ -74,8 +74,10 @@ pub(super) enum Named {
 pub(super) struct Paths {
     pub(super) waiting: Slab<Path>,
     pub(super) by_handle: Map<(SessionSlot, Handle), Named>,
-    /// The path that waits and made this lock.
-    pub(super) of_lock: Map<LockSlot, PathSlot>,
+    /// The path that waits for this lock.
+    pub(super) waits_for: Map<LockSlot, PathSlot>,
+    /// P5: the paths that wait somewhere below this lock.
+    pub(super) pins: Map<LockSlot, Vec<PathSlot>>,
 }
 
 /// How far a path got.
@@ -87,7 +89,12 @@ enum Descent {
 
 impl Paths {
     pub(super) fn new(seed: u64) -> Paths {
-        Paths { waiting: Slab::new(u32::MAX - 1), by_handle: map(seed), of_lock: map(seed) }
+        Paths {
+            waiting: Slab::new(u32::MAX - 1),
+            by_handle: map(seed),
+            waits_for: map(seed),
+            pins: map(seed),
+        }
     }
 
     /// The lock with this handle, if a path made it.
@@ -317,29 +324,29 @@ impl Shard {
         let handles = path.handles.clone();
         let levels = path.levels.clone();
         let slot = self.paths.waiting.insert(path);
+        self.locks[waits_for].marks.path = true;
+        self.paths.waits_for.insert(waits_for, slot);
+        for level in levels.iter().filter(|level| level.lock != waits_for) {
+            self.locks[level.lock].marks.pinned = true;
+            self.paths.pins.entry(level.lock).or_default().push(slot);
+        }
         for (at, handle) in handles.iter().enumerate() {
-            let named = match levels.get(at) {
-                Some(Level { made: true, lock }) => {
-                    self.locks[*lock].marks.path = true;
-                    self.locks[*lock].marks.by_handle = true;
-                    self.paths.of_lock.insert(*lock, slot);
-                    Named::Lock(*lock)
-                }
-                Some(Level { made: false, .. }) | None => Named::Path(slot),
-            };
-            self.paths.by_handle.insert((session, *handle), named);
+            match levels.get(at).filter(|level| level.made) {
+                Some(level) => self.name_lock(session, *handle, level.lock),
+                None => _ = self.paths.by_handle.insert((session, *handle), Named::Path(slot)),
+            }
         }
     }
 
     /// P3: is this the last lock that its path needs?
     pub(super) fn is_leaf_of_path(&self, slot: LockSlot) -> bool {
-        let path = self.paths.of_lock.get(&slot).map(|path| &self.paths.waiting[*path]);
+        let path = self.paths.waits_for.get(&slot).map(|path| &self.paths.waiting[*path]);
         path.is_some_and(|path| path.levels.len() == path.names.len())
     }
 
     /// P3: the lock that a path waited for is granted, and the path goes on.
     pub(super) fn advance_path(&mut self, granted: LockSlot, grant: Grant, out: &mut Vec<Output>) {
-        let Some(slot) = self.paths.of_lock.get(&granted).copied() else { return };
+        let Some(slot) = self.paths.waits_for.get(&granted).copied() else { return };
         let mut path = self.take_path(slot);
         let is_leaf = path.levels.len() == path.names.len();
         match if is_leaf { Descent::Granted(grant) } else { self.descend(&mut path) } {

@@ -25,9 +25,7 @@ impl Shard {
 
     /// The path that waits for this lock.
     pub(super) fn path_waiting_for(&self, slot: LockSlot) -> Option<PathSlot> {
-        let lock = &self.locks[slot];
-        let waits = lock.marks.path && matches!(lock.at, At::Waiting { .. });
-        waits.then(|| self.paths.of_lock.get(&slot).copied()).flatten()
+        self.locks[slot].marks.path.then(|| self.paths.waits_for.get(&slot).copied()).flatten()
     }
 
     /// X2 for a path that waits: its request ends, then the release is answered.
@@ -56,10 +54,13 @@ impl Shard {
     /// Takes a path out; its handles lead nowhere, its locks are plain locks.
     pub(super) fn take_path(&mut self, slot: PathSlot) -> Path {
         let path = self.paths.waiting.take(slot);
-        for level in path.levels.iter().filter(|level| level.made) {
-            self.locks[level.lock].marks.path = false;
-            self.locks[level.lock].marks.by_handle = false;
-            self.paths.of_lock.remove(&level.lock);
+        for level in &path.levels {
+            let marks = &mut self.locks[level.lock].marks;
+            marks.by_handle &= !level.made;
+            if std::mem::take(&mut marks.path) {
+                self.paths.waits_for.remove(&level.lock);
+            }
+            self.unpin(level.lock, slot);
         }
         if let Some(session) = self.sessions.get(&path.session).copied() {
             for handle in &path.handles {
@@ -67,6 +68,28 @@ impl Shard {
             }
         }
         path
+    }
+
+    /// P5: the path no longer stands on this lock.
+    fn unpin(&mut self, lock: LockSlot, path: PathSlot) {
+        if let Some(pins) = self.paths.pins.get_mut(&lock) {
+            pins.retain(|pin| *pin != path);
+            if pins.is_empty() {
+                self.paths.pins.remove(&lock);
+                self.locks[lock].marks.pinned = false;
+            }
+        }
+    }
+
+    /// P5: a path that waits somewhere below this lock.
+    pub(super) fn path_below(&self, slot: LockSlot) -> Option<PathSlot> {
+        let pinned = self.locks[slot].marks.pinned;
+        pinned.then(|| self.paths.pins.get(&slot)?.first().copied()).flatten()
+    }
+
+    /// T4, P5: is this lock needed by others below it?
+    pub(super) fn is_needed(&self, slot: LockSlot) -> bool {
+        self.locks[slot].sublocks > 0 || self.locks[slot].marks.pinned
     }
 
     /// P5: the request ends; its locks go, leaf first, save those that others of the session use.
@@ -86,7 +109,7 @@ impl Shard {
         for level in path.levels.iter().rev().filter(|level| level.made) {
             let lock = &self.locks[level.lock];
             let handle = lock.handle;
-            if lock.sublocks > 0 || (undo != Undo::All && !self.is_sealed(level.lock)) {
+            if self.is_needed(level.lock) || (undo != Undo::All && !self.is_sealed(level.lock)) {
                 kept.push(handle);
                 if let Some(session) = lock.session {
                     self.name_lock(session, handle, level.lock);
@@ -134,7 +157,7 @@ impl Shard {
         }
     }
 
-    fn name_lock(&mut self, session: SessionSlot, handle: Handle, lock: LockSlot) {
+    pub(super) fn name_lock(&mut self, session: SessionSlot, handle: Handle, lock: LockSlot) {
         self.locks[lock].marks.by_handle = true;
         self.paths.by_handle.insert((session, handle), Named::Lock(lock));
     }
