@@ -41,6 +41,9 @@ use tokio::{
 /// Room a read finds at least.
 const READ_LEN: usize = 4 * 1024;
 
+/// Room for bytes that an idle connection keeps, of each sort.
+const ROOM_KEPT: usize = 128 * 1024;
+
 /// How long the last words of a connection may take, and how much is read and dropped meanwhile. Without that the words
 /// would be lost: a socket that is closed with unread bytes takes back what it sent.
 const LINGER: Duration = Duration::from_secs(1);
@@ -187,10 +190,20 @@ impl Connection {
             if mem::take(&mut self.attached) {
                 self.limit_silence(writer.as_ref());
             }
+            self.give_back_room();
             let next = self.waits_for();
             if next != waits_for || self.blocked && self.progressed {
                 waits_for = next;
                 self.set(timer.as_mut(), next);
+            }
+        }
+    }
+
+    /// What a rare long frame needed is not kept.
+    fn give_back_room(&mut self) {
+        for buffer in [&mut self.read, &mut self.out, &mut self.parked] {
+            if buffer.is_empty() && buffer.capacity() > ROOM_KEPT {
+                *buffer = BytesMut::new();
             }
         }
     }

@@ -160,14 +160,19 @@ fn admit(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>, tracker: 
     });
 }
 
-/// Small answers leave at once; a peer that has vanished is noticed.
+/// What the system keeps for a peer that does not read, beside our own bounds.
+const SEND_BUFFER_LEN: usize = 128 * 1024;
+
+/// Small answers leave at once; a peer that has vanished is noticed; one that does not read costs little.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(15))
         .with_interval(Duration::from_secs(5))
         .with_retries(3);
-    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    let socket = socket2::SockRef::from(stream);
+    socket.set_send_buffer_size(SEND_BUFFER_LEN)?;
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub evicted: AtomicU64,
     /// Connections that their peers ended.
     pub closed_by_peer: AtomicU64,
+    /// Requests that were put aside, because their peers did not read.
+    pub parked: AtomicU64,
     /// Connections that were ended with an ERROR frame or silently, by status.
     closed: [AtomicU64; STATUSES],
     /// Requests that were refused, by status.
@@ -38,6 +40,7 @@ impl Default for Metrics {
             open: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             closed_by_peer: AtomicU64::new(0),
+            parked: AtomicU64::new(0),
             closed: [const { AtomicU64::new(0) }; STATUSES],
             refused: [const { AtomicU64::new(0) }; STATUSES],
             quiet_until: AtomicU64::new(0),

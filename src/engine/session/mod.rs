@@ -3,7 +3,7 @@
 //! It has two halves, because two sorts of people touch it. The [`Register`] is the in-half: whoever executes the
 //! session's requests has it to himself. The [`Outgoing`] is the out-half: everybody whose step says something to the
 //! session appends there. Each output goes through the out-half once, in the order of its making; the in-half takes it
-//! over for sending and keeps it, if it is numbered, until the client says that it arrived.
+//! over for sending and keeps it, if it is numbered, until it is acknowledged.
 //!
 //! Plain data and pure functions: no mutex, no clock, no bytes. What must be held while a half is touched is the
 //! business of `src/table`.

@@ -19,7 +19,10 @@ use enq_protocol::{
     vocabulary::Status,
     wire::{self, Administer, Frame, Kind, Look, Request as Asked, Seen},
 };
-use std::{mem, sync::Arc};
+use std::{
+    mem,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// How a turn goes on after a frame.
 enum Next {
@@ -191,6 +194,7 @@ impl Connection {
             return Err(Misbehaved::told(Status::Flow));
         }
         self.parked.extend_from_slice(bytes);
+        self.shared.metrics.parked.fetch_add(1, Ordering::Relaxed);
         self.parked_requests += 1;
         Ok(Next::Frame)
     }
