@@ -1,0 +1,283 @@
+//! Engine and model side by side: one command goes to both, and everything that both say or show must be equal.
+//!
+//! Ids of locks are the engine's; the model is told them. Seqs are compared by their order and their epoch, because
+//! how far the counter moves is nobody's promise. Handles must be freed by exactly one output.
+
+use crate::model::Model;
+use crate::translate::{self, Owned};
+use crate::words::{Command, End, Event, Name, Place, Step, What, Which};
+use enq::engine::{Instant, Limits, Output, Shard};
+use enq_protocol::vocabulary::{Flags, LockFilter, LockId, LockView};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+/// The shard's number in these tests.
+const SHARD: u8 = 3;
+
+/// What the two sides are made with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) waiting_a_resource: u32,
+    pub(crate) hash_seed: u64,
+}
+
+/// A difference, in words.
+pub(crate) type Wrong = String;
+
+/// Both sides.
+pub(crate) struct Pair {
+    pub(crate) shard: Shard,
+    pub(crate) model: Model,
+    /// In nanoseconds.
+    now: u64,
+    /// The last lock of each name.
+    pub(crate) known: BTreeMap<Name, u64>,
+    /// Handles that are not free.
+    used: BTreeSet<Name>,
+    /// Every id there ever was, to see that none comes again (Q3).
+    ids: BTreeSet<u64>,
+    /// Sessions that are over.
+    pub(crate) over: BTreeSet<u64>,
+    numbers: Numbers,
+    /// Leave nothing out of what is known to differ.
+    everything: bool,
+    /// All that the engine said, if somebody wants to read it.
+    pub(crate) said: String,
+}
+
+impl Pair {
+    pub(crate) fn new(options: Options) -> Pair {
+        let limits = Limits { waiting_a_resource: options.waiting_a_resource, ..Limits::default() };
+        Pair {
+            shard: Shard::new(SHARD, limits, 1, options.hash_seed),
+            model: Model::new(1, options.waiting_a_resource),
+            now: 0,
+            known: BTreeMap::new(),
+            used: BTreeSet::new(),
+            ids: BTreeSet::new(),
+            over: BTreeSet::new(),
+            numbers: Numbers::default(),
+            everything: std::env::var("ENQ_SIM_EVERYTHING").is_ok(),
+            said: String::new(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        Instant(self.now)
+    }
+
+    pub(crate) fn is_used(&self, name: Name) -> bool {
+        self.used.contains(&name)
+    }
+
+    /// Can this command be given now? What cannot is left out of a history that was cut shorter.
+    fn makes_sense(&self, command: &Command) -> bool {
+        // A session asks for nothing while an end that it asked for is under way.
+        let asks = |session: u64| !self.over.contains(&session) && !self.model.is_ending(session);
+        let fresh = |session: u64, handle: u32| asks(session) && !self.is_used((session, handle));
+        match command {
+            Command::New { ask, handle, .. } => fresh(ask.session, *handle),
+            Command::Path { ask, handles, .. } => handles.iter().all(|handle| fresh(ask.session, *handle)),
+            Command::Convert { session, .. }
+            | Command::Release { session, .. }
+            | Command::Cancel { session, .. }
+            | Command::ReleaseSublocks { session, .. }
+            | Command::EndSession { session, end: End::ReleasedAll { .. } } => asks(*session),
+            Command::EndSession { session, .. } => !self.over.contains(session),
+            Command::SetPolicy { space, policy: None } => {
+                *space != 0 && self.model.locks.iter().all(|lock| lock.at.0 != *space)
+            }
+            _ => true,
+        }
+    }
+
+    /// Where engine and document are known to differ. `ENQ_SIM_EVERYTHING` plays these too, and fails.
+    fn is_known_to_differ(&self, command: &Command) -> bool {
+        let named = |which: &Which| {
+            self.model
+                .locks
+                .iter()
+                .find(|lock| (lock.session, lock.handle) == (Some(which.name.0), which.name.1))
+        };
+        match command {
+            // R2: the value of a release of a path that waits is looked at, too.
+            Command::Release { lock, value: Some(_), .. } => {
+                named(lock).is_none_or(|lock| lock.held.is_none())
+            }
+            // R2: BADPARAM and LIMIT come before NOTGRANTED for a level of a path that does not exist yet.
+            Command::Convert { lock, flags, timeout_ms, value, .. } => {
+                let plain = *flags == Flags::NONE && *timeout_ms != Some(0) && value.is_none();
+                lock.by_handle && named(lock).is_none() && !plain
+            }
+            _ => false,
+        }
+    }
+
+    /// One command to both.
+    pub(crate) fn step(&mut self, step: &Step) -> Result<(), Wrong> {
+        let command = &step.command;
+        if !self.makes_sense(command) || (!self.everything && self.is_known_to_differ(command)) {
+            return Ok(());
+        }
+        self.now += u64::from(step.after_ms) * 1_000_000;
+        let mut outputs = Vec::new();
+        let owned = Owned::new(command, &self.known, &self.shard, self.now());
+        self.shard.step(self.now(), owned.input(command), &mut outputs);
+        if let Command::New { ask, handle, .. } = command {
+            self.used.insert((ask.session, *handle));
+        }
+        if let Command::Path { ask, handles, .. } = command {
+            self.used.extend(handles.iter().map(|handle| (ask.session, *handle)));
+        }
+        if let Command::EndSession { session, end: End::Closed | End::Died } = command {
+            self.over.insert(*session);
+        }
+        let _ = writeln!(self.said, "{outputs:?}");
+        let named = self.named()?;
+        let model = self.model.step(self.now, command, &self.known, &named);
+        self.known.extend(named);
+        self.compare(model, &outputs)?;
+        self.free_handles(command, &outputs)?;
+        self.shard.check().map_err(|wrong| format!("the engine's own check: {wrong}"))?;
+        self.model.check().map_err(|wrong| format!("an invariant of the model: {wrong}"))?;
+        self.compare_counts()
+    }
+
+    /// All locks of the engine.
+    fn table(&self) -> Vec<LockView> {
+        let mut views = Vec::new();
+        let mut from = Some(0);
+        while let Some(slot) = from {
+            from = self.shard.show_page(self.now(), slot, &LockFilter::default(), &mut views);
+        }
+        views
+    }
+
+    /// Names and ids of all locks of the engine that have a session.
+    fn named(&mut self) -> Result<BTreeMap<Name, u64>, Wrong> {
+        let mut named = BTreeMap::new();
+        for view in self.table() {
+            let Some(session) = view.session else { continue };
+            let name = (session.0, view.handle.number());
+            if self.known.get(&name) != Some(&view.lock.0) && !self.ids.insert(view.lock.0) {
+                return Err(format!("the id {} was used before", view.lock));
+            }
+            if named.insert(name, view.lock.0).is_some() {
+                return Err(format!("two locks are named {name:?}"));
+            }
+        }
+        Ok(named)
+    }
+
+    fn compare(&mut self, mut model: Vec<Event>, outputs: &[Output]) -> Result<(), Wrong> {
+        let mut engine: Vec<Event> = outputs.iter().map(translate::event).collect();
+        // Which handles are free is for the register alone: order does not matter.
+        let is_gone = |event: &Event| matches!(event.what, What::Gone { .. });
+        for events in [&mut model, &mut engine] {
+            events.sort_by_key(|event| match event.what {
+                What::Gone { handle } => (1, event.to, handle),
+                _ => (0, 0, 0),
+            });
+        }
+        let print = |events: &[Event]| {
+            let lines: Vec<String> = events.iter().map(|event| format!("    {event:?}")).collect();
+            if lines.is_empty() { String::from("    nothing") } else { lines.join("\n") }
+        };
+        let (said, shown) = (print(&model), print(&engine));
+        let mut equal = model.len() == engine.len();
+        for (ours, theirs) in model.iter_mut().zip(&mut engine) {
+            for (a, b) in ours.numbers().into_iter().zip(theirs.numbers()) {
+                if self.numbers.same(*a, *b) {
+                    *a = *b;
+                }
+            }
+            equal &= ours == theirs && is_gone(ours) == is_gone(theirs);
+        }
+        if equal { Ok(()) } else { Err(format!("the model says\n{said}\n  and the engine says\n{shown}")) }
+    }
+
+    /// Each handle is freed by exactly one output, and a refused request made none.
+    fn free_handles(&mut self, command: &Command, outputs: &[Output]) -> Result<(), Wrong> {
+        for event in outputs.iter().map(translate::event) {
+            if let Some(handle) = event.frees().filter(|handle| !self.used.remove(&(event.to, *handle))) {
+                return Err(format!("handle {handle} of session {} is freed twice", event.to));
+            }
+            if let What::Refused { .. } = event.what {
+                match command {
+                    Command::New { ask, handle, .. } => {
+                        self.used.remove(&(ask.session, *handle));
+                    }
+                    Command::Path { ask, handles, .. } => {
+                        self.used.retain(|name| name.0 != ask.session || !handles.contains(&name.1));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_counts(&self) -> Result<(), Wrong> {
+        let shown = self.shard.statistics();
+        let shown = (shown.locks, shown.resources, shown.converting, shown.waiting);
+        let counted = self.model.counts();
+        if shown == counted { Ok(()) } else { Err(format!("counts: model {counted:?}, engine {shown:?}")) }
+    }
+
+    /// Compares every view of a resource and of what its locks wait for.
+    pub(crate) fn compare_views(&mut self, at: &Place) -> Result<(), Wrong> {
+        let path = translate::path(&at.1);
+        let view = self.shard.show_resource(self.now(), translate::space(at.0), &path);
+        let mut ours = self.model.show(at);
+        let theirs = view.as_ref().map(translate::resource);
+        if let (Some(ours), Some(theirs)) = (&mut ours, &theirs) {
+            for (a, b) in ours.locks.iter_mut().zip(&theirs.locks) {
+                if self.model.lock(a.lock).is_some_and(|lock| lock.sealed) {
+                    a.timeout_ms = b.timeout_ms; // It waits for its end, whatever its time.
+                }
+                for (a, b) in [(&mut a.seq, b.seq), (&mut a.fence, b.fence)] {
+                    if self.numbers.same(*a, b) {
+                        *a = b;
+                    }
+                }
+            }
+        }
+        if ours != theirs {
+            return Err(format!("{at:?} shows\n    {ours:?} in the model and\n    {theirs:?} in the engine"));
+        }
+        for id in ours.into_iter().flat_map(|view| view.locks).map(|lock| lock.lock) {
+            let ours = self.model.blocked_by(id);
+            let shown = self.shard.blocked_by(self.now(), LockId(id)).map(|(edges, _)| edges);
+            let mut theirs = translate::edges(&shown.unwrap_or_default());
+            theirs.sort_unstable();
+            if ours != theirs {
+                return Err(format!("{id:x} waits for {ours:x?} in the model, {theirs:x?} in the engine"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which number of the engine is which of the model: in one order (F1), of one epoch, and none is 0.
+#[derive(Default)]
+struct Numbers {
+    pairs: BTreeMap<u64, u64>,
+}
+
+impl Numbers {
+    fn same(&mut self, ours: u64, theirs: u64) -> bool {
+        if ours == 0 || theirs == 0 {
+            return ours == theirs;
+        }
+        if let Some(known) = self.pairs.get(&ours) {
+            return *known == theirs;
+        }
+        let below = self.pairs.range(..ours).next_back().is_none_or(|(_, below)| *below < theirs);
+        let above = self.pairs.range(ours..).next().is_none_or(|(_, above)| *above > theirs);
+        let fits = below && above && ours >> 40 == theirs >> 40;
+        if fits {
+            self.pairs.insert(ours, theirs);
+        }
+        fits
+    }
+}
