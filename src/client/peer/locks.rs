@@ -57,8 +57,8 @@ struct Entry<L> {
     made: Vec<Handle>,
     /// A level above a leaf: which grant a notice is about cannot be known.
     level: bool,
-    /// Somebody took the lock over after its release had been sent.
-    adopted: bool,
+    /// Some guard, or a request that waits, releases it when it is dropped.
+    answered_for: bool,
 }
 
 /// See the front page.
@@ -111,7 +111,7 @@ impl<L: Clone> Locks<L> {
             path: Vec::new(),
             made: Vec::new(),
             level: false,
-            adopted: false,
+            answered_for: true,
         });
         Some(Ticket { handle, born: self.births })
     }
@@ -135,6 +135,7 @@ impl<L: Clone> Locks<L> {
         for level in &above {
             let entry = self.entry(*level)?;
             entry.level = true;
+            entry.answered_for = false;
             entry.call = Call::Idle;
             entry.unanswered = 0;
         }
@@ -182,7 +183,6 @@ impl<L: Clone> Locks<L> {
             return false;
         };
         entry.release = release;
-        entry.adopted = false;
         entry.unanswered += 1;
         true
     }
@@ -190,6 +190,7 @@ impl<L: Clone> Locks<L> {
     /// Nobody answers for this lock any more, nor for the levels it made and nobody took over: the releases to send.
     pub(super) fn abandon(&mut self, handle: Handle) -> Vec<Handle> {
         let Some(entry) = self.entry(handle) else { return Vec::new() };
+        entry.answered_for = false;
         if entry.release == Release::Awaited {
             entry.release = Release::Quiet;
         }
@@ -209,7 +210,7 @@ impl<L: Clone> Locks<L> {
             self.adrift.retain(|other| *other != handle);
             self.releases_due.retain(|other| *other != handle);
             if let Some(entry) = self.entry(handle) {
-                entry.adopted = true;
+                entry.answered_for = true;
                 taken.push((Ticket { handle, born: entry.born }, entry.to.clone()));
             }
         }
@@ -301,7 +302,14 @@ impl<L: Clone> Locks<L> {
             told.push(Told::Outcome(entry.to.clone(), Outcome::Ended { why, holds, gone }));
         }
         let path = mem::take(&mut entry.path);
-        path.into_iter().for_each(|level| self.end(level));
+        if answers {
+            // A path that is refused at once has made nothing.
+            path.into_iter().for_each(|level| self.end(level));
+        } else {
+            // P5: what it made has gone, save those levels that other locks of the session need. Which ones is not told,
+            // so all are released: what has gone answers NOSUCHLOCK, what is needed HASSUBLOCKS.
+            self.releases_due.extend(path.into_iter().rev());
+        }
         if gone {
             self.end(handle);
         } else {
@@ -320,7 +328,7 @@ impl<L: Clone> Locks<L> {
         let Some(entry) = self.answered(handle, true) else { return };
         let gone = refused.as_ref().is_none_or(|why| why.status() == Status::NoSuchLock);
         let awaited = mem::replace(&mut entry.release, Release::No) == Release::Awaited;
-        let adopted = entry.adopted;
+        let answered_for = entry.answered_for;
         if awaited {
             let outcome = match refused {
                 Some(why) => Outcome::Ended { why, holds: None, gone },
@@ -330,7 +338,7 @@ impl<L: Clone> Locks<L> {
         }
         if gone {
             self.end(handle);
-        } else if !awaited && !adopted {
+        } else if !awaited && !answered_for {
             self.adrift.push(handle);
         }
     }

@@ -13,13 +13,16 @@ use crate::client::{
 use bytes::{Bytes, BytesMut};
 use enq_protocol::{
     vocabulary::{Handle, Status},
-    wire::{Answer, Event, Opened, Reply, Request, Welcome},
+    wire::{Answer, Event, HEADER_LEN, Opened, Reply, Request, Welcome},
 };
 use std::{collections::VecDeque, mem, time::Duration};
 
 /// An acknowledgement that rides on no request is sent alone after so many events, or so long.
 const UNACKNOWLEDGED_MAX: u64 = 64;
 const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(100);
+
+/// Where a frame's header has its acknowledgement.
+const ACK_PLACE: std::ops::Range<usize> = HEADER_LEN - 8..HEADER_LEN;
 
 /// What an unanswered request was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +143,13 @@ impl<L: Clone> Stream<L> {
     fn admit_backlog(&mut self) {
         while let Some(len) = self.backlog.front().copied().filter(|len| self.fits(*len)) {
             self.backlog.pop_front();
-            let frame = self.backlog_bytes.split_to(len);
+            let mut frame = self.backlog_bytes.split_to(len);
+            // The server counts a request as in flight until its answer is acknowledged, so what waited for room has to
+            // bring the acknowledgement that made it.
+            let ack = self.acknowledgement();
+            if let Some(place) = frame.get_mut(ACK_PLACE) {
+                place.copy_from_slice(&ack.to_le_bytes());
+            }
             self.outgoing.extend_from_slice(&frame);
             self.admit(self.admitted + 1, len);
         }

@@ -10,7 +10,13 @@ fn what_the_window_does_not_admit_waits_in_order() {
     assert_eq!(scene.says(), "1 enq 1, 2 enq 2");
     assert!(!scene.peer.has_outgoing());
     scene.answer(Reply::Granted(grant(1, 1)));
-    assert_eq!(scene.says(), "3 enq 3");
+    let bytes = scene.peer.take(scene.now);
+    let frame = wire::cut(&bytes, FRAME_LEN_MAX).unwrap().unwrap();
+    assert_eq!(
+        (said(&bytes).as_str(), frame.header.ack),
+        ("3 enq 3", 1),
+        "it brings the acknowledgement of the answer"
+    );
     scene.answer(Reply::Granted(grant(2, 2)));
     scene.answer(Reply::Granted(grant(3, 3)));
     assert_eq!(scene.says(), "4 enq 4, 5 deq 1");
