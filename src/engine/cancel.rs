@@ -12,7 +12,7 @@ use enq_protocol::vocabulary::{Flags, SessionId, Status};
 
 impl Shard {
     pub(super) fn cancel(&mut self, session: SessionId, lock: LockRef, flags: Flags, out: &mut Vec<Output>) {
-        let path = self.pending_path(session, lock);
+        let path = self.path_under_way(session, lock);
         let slot = self.resolve(session, lock);
         if path.is_none() && slot.is_none() {
             return Self::refuse(session, Status::NoSuchLock, out);

@@ -112,8 +112,8 @@ impl Shard {
         asked: &Asked<'_>,
     ) -> Result<(LockSlot, LockMode, Flags), Status> {
         let slot = self.resolve(session, lock);
-        let pending = self.pending_path(session, lock);
-        let lockspace = match (slot, pending) {
+        let under_way = self.path_under_way(session, lock);
+        let lockspace = match (slot, under_way) {
             (Some(slot), _) => self.resources[self.locks[slot].resource].lockspace,
             (None, Some(path)) => self.paths.waiting[path].lockspace,
             (None, None) => return Err(Status::NoSuchLock),

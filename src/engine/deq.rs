@@ -16,7 +16,7 @@ impl Shard {
         value: Option<&[u8]>,
         out: &mut Vec<Output>,
     ) {
-        if let Some(path) = self.pending_path(session, lock) {
+        if let Some(path) = self.path_under_way(session, lock) {
             let lockspace = self.paths.waiting[path].lockspace;
             let checked = self.check_release(lockspace, flags, value);
             return match checked {

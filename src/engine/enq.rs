@@ -92,7 +92,7 @@ impl Shard {
     fn parent(&self, session: SessionId, parent: LockRef) -> Result<LockSlot, Status> {
         // T1: only one's own lock can be a parent.
         let Some(slot) = self.resolve(session, parent) else {
-            let waits_for_its_path = self.pending_path(session, parent).is_some();
+            let waits_for_its_path = self.path_under_way(session, parent).is_some();
             return Err(if waits_for_its_path { Status::ParentNotGranted } else { Status::NoSuchLock });
         };
         // T3: and only one that holds a mode; a converting one does.

@@ -12,7 +12,7 @@ use enq_protocol::vocabulary::{Handle, PathLevel, SessionId, Status};
 
 impl Shard {
     /// The path that this handle or id stands for: the lock that waits, or a level not asked for yet.
-    pub(super) fn pending_path(&self, session: SessionId, lock: LockRef) -> Option<PathSlot> {
+    pub(super) fn path_under_way(&self, session: SessionId, lock: LockRef) -> Option<PathSlot> {
         if let LockRef::Handle(handle) = lock {
             let at = *self.sessions.get(&session)?;
             if let Some(Named::Path(slot)) = self.paths.by_handle.get(&(at, handle)) {

@@ -6,7 +6,7 @@ use core::{fmt, num::NonZeroU32};
 
 /// A lock as views and administrators name it: shard 8 bits, slot 24 bits, generation 32 bits.
 ///
-/// A slot is used again, its generation never: an id of a lock that has gone is refused, not mistaken.
+/// A slot is used again, its generation never: an id of a lock that has gone is refused, not mistaken (rule Q3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LockId(pub u64);
 

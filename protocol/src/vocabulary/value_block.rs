@@ -1,4 +1,4 @@
-//! The lock value block: a few bytes that travel with a resource (rules V1-V6 of `docs/locking.md`).
+//! The lock value block: a few bytes that travel with a resource (rules V1-V5 of `docs/locking.md`).
 //!
 //! A block is stored with its own length, counted by a sequence number, and either valid or *not valid*: the holder
 //! that should have written it died. A block that is not valid is shown all the same, with that word.

@@ -150,6 +150,7 @@ impl Register {
     /// BADPARAM for a handle that is above the bound, in use or named twice; QUOTA for too many locks. Both may be
     /// cured by [`Register::free`] of what others ended.
     pub fn may_start(&self, handles: &[Handle]) -> Result<(), Status> {
+        // Q1: first, for when all handles are in use there is none left to ask with.
         let wanted = u32::try_from(handles.len()).unwrap_or(u32::MAX);
         if self.bounds.locks != 0 && wanted > self.bounds.locks.saturating_sub(self.handles.in_use()) {
             return Err(Status::Quota);
