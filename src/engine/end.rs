@@ -169,7 +169,7 @@ impl Shard {
     fn end_lock(&mut self, slot: LockSlot, invalidate: bool, told: Told, out: &mut Vec<Output>) {
         self.counts.deq += 1;
         if let Some(path) = self.path_waiting_for(slot) {
-            return self.end_path(path, Status::Aborted, Undo::Sealed(told), out);
+            return self.end_path(path, Status::Aborted, Undo::Sealed { told, invalidate }, out);
         }
         // P5: a path that waits elsewhere and stands on this lock cannot be granted any more.
         let id = self.id_of(slot);

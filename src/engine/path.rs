@@ -33,8 +33,8 @@ pub(super) enum Told {
 pub(super) enum Undo {
     /// All that it made.
     All,
-    /// What an end has sealed.
-    Sealed(Told),
+    /// What an end has sealed; V4: what a writer among them leaves may be not valid.
+    Sealed { told: Told, invalidate: bool },
 }
 
 /// A path request that waits.

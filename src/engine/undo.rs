@@ -95,9 +95,9 @@ impl Shard {
     /// P5: the request ends; its locks go, leaf first, save those that others of the session use.
     pub(super) fn undo_path(&mut self, path: &Path, status: Status, undo: Undo, out: &mut Vec<Output>) {
         let leaf = path.leaf_handle();
-        let told = match undo {
-            Undo::All => Told::Yes,
-            Undo::Sealed(told) => told,
+        let (told, invalidate) = match undo {
+            Undo::All => (Told::Yes, false),
+            Undo::Sealed { told, invalidate } => (told, invalidate),
         };
         let mut tell = |said| {
             if told == Told::Yes {
@@ -119,6 +119,9 @@ impl Shard {
             if let At::Converting { .. } = lock.at {
                 kept.push(handle);
                 tell(Said::Ended { handle, status: Status::Aborted, holds: None, record: 0 });
+            }
+            if invalidate {
+                self.abandon_value(level.lock);
             }
             self.remove(level.lock);
         }
