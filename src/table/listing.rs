@@ -18,8 +18,8 @@ const SESSIONS_MAX: usize = 200;
 /// Locks a part of a listing.
 const LOCKS_MAX: usize = 2_000;
 
-/// Shards one part of a listing visits, so that a filter that finds nothing still comes back.
-const SHARDS_A_PART: usize = 64;
+/// How often one part of a listing looks at 2,000 locks, so that a filter that finds nothing still comes back.
+const LOOKS_A_PART: usize = 50;
 
 /// A resource, and who has locks on it.
 #[derive(Clone, Debug)]
@@ -95,14 +95,16 @@ impl Table {
         let mut weight = 0;
         let mut found = Vec::new();
         let shards = (first.shard..=u8::MAX).filter(|number| only.is_none_or(|only| only == *number));
-        for (visited, number) in shards.enumerate() {
-            if visited == SHARDS_A_PART {
-                page.next = Some(Cursor { shard: number, slot: 0 }.number());
-                return page;
-            }
+        let mut looks = 0;
+        for number in shards {
             let mut slot = Some(if number == first.shard { first.slot } else { 0 });
             while let Some(from) = slot {
+                if looks == LOOKS_A_PART {
+                    page.next = Some(Cursor { shard: number, slot: from }.number());
+                    return page;
+                }
                 slot = self.cell(number).shard.lock().show_page(now, from, filter, &mut found);
+                looks += usize::from(slot.is_some());
                 for view in found.drain(..) {
                     weight += weight_of(&view);
                     if !page.locks.is_empty() && (weight > WEIGHT_MAX || page.locks.len() == max) {

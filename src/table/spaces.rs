@@ -1,16 +1,20 @@
 //! Lockspaces: their names, numbers and policies; every shard is told of each change.
 //!
-//! The registry is held while the shards are told, so that two changes never cross. A number is given once and never
-//! used again, so that a request with the number of a removed lockspace finds nothing.
+//! The registry is held while the shards are told, so that two changes never cross. The number of a removed lockspace is
+//! used again as late as can be, so that a request that still bears it finds nothing.
 
 use super::{Scratch, Table};
 use crate::engine::{Input, Instant, Shard};
 use enq_protocol::vocabulary::{
     LockFilter, LockspaceId, LockspaceView, ModeSet, Policy, ResourceName, SessionId, Status, VALUE_LEN_MAX,
 };
+use std::collections::VecDeque;
 
-/// Lockspaces there may ever have been: shards keep them in a table.
-const SPACES_MAX: usize = 4_096;
+/// Lockspaces there may be: their list fits into a frame.
+const SPACES_MAX: usize = 200;
+
+/// Numbers that are given before one is used again: shards keep a table of so many.
+const NUMBERS_MAX: usize = 4_096;
 
 /// The shortest and the longest time before a search for deadlocks, in milliseconds.
 const DEADLOCK_WAIT_MS: std::ops::RangeInclusive<u32> = 10..=3_600_000;
@@ -18,8 +22,12 @@ const DEADLOCK_WAIT_MS: std::ops::RangeInclusive<u32> = 10..=3_600_000;
 /// The name of the lockspace that always exists.
 const DEFAULT: &[u8] = b"default";
 
-/// All lockspaces, by number.
-pub(super) struct Spaces(Vec<Option<Space>>);
+/// All lockspaces.
+pub(super) struct Spaces {
+    by_number: Vec<Option<Space>>,
+    /// The numbers of removed ones, the one removed first in front.
+    removed: VecDeque<LockspaceId>,
+}
 
 /// One lockspace.
 struct Space {
@@ -38,16 +46,49 @@ impl Spaces {
     /// Only the default one.
     pub(super) fn new() -> Spaces {
         let name = ResourceName::new(DEFAULT).expect("the name of the default lockspace is short");
-        Spaces(vec![Some(Space { name, version: 1, policy: Policy::default() })])
+        let default = Space { name, version: 1, policy: Policy::default() };
+        Spaces { by_number: vec![Some(default)], removed: VecDeque::new() }
+    }
+
+    /// The number of the next lockspace, if there may be one more.
+    fn next_number(&self) -> Result<LockspaceId, Status> {
+        let numbers = self.by_number.len();
+        if numbers - self.removed.len() >= SPACES_MAX {
+            return Err(Status::NoSpace);
+        }
+        match self.removed.front() {
+            Some(number) if numbers >= NUMBERS_MAX => Ok(*number),
+            _ => Ok(LockspaceId(u32::try_from(numbers).unwrap_or(u32::MAX))),
+        }
+    }
+
+    fn insert(&mut self, number: LockspaceId, space: Space) {
+        match self.place(number) {
+            Some(place) => {
+                *place = Some(space);
+                self.removed.retain(|removed| *removed != number);
+            }
+            None => self.by_number.push(Some(space)),
+        }
+    }
+
+    fn remove(&mut self, number: LockspaceId) {
+        if let Some(place) = self.place(number) {
+            *place = None;
+            self.removed.push_back(number);
+        }
+    }
+
+    fn place(&mut self, number: LockspaceId) -> Option<&mut Option<Space>> {
+        self.by_number.get_mut(usize::try_from(number.0).unwrap_or(usize::MAX))
     }
 
     fn find(&mut self, lockspace: LockspaceId) -> Result<&mut Space, Status> {
-        let at = usize::try_from(lockspace.0).unwrap_or(usize::MAX);
-        self.0.get_mut(at).and_then(Option::as_mut).ok_or(Status::NoSuchSpace)
+        self.place(lockspace).and_then(Option::as_mut).ok_or(Status::NoSuchSpace)
     }
 
     fn all(&self) -> impl Iterator<Item = (LockspaceId, &Space)> {
-        (0..).map(LockspaceId).zip(&self.0).filter_map(|(id, space)| Some((id, space.as_ref()?)))
+        (0..).map(LockspaceId).zip(&self.by_number).filter_map(|(id, space)| Some((id, space.as_ref()?)))
     }
 
     fn named(&self, name: &ResourceName) -> Option<(LockspaceId, &Space)> {
@@ -88,14 +129,11 @@ impl Table {
                 Ok(Changed { space: Box::new(self.view(id, space)), changed: false })
             };
         }
-        if spaces.0.len() >= SPACES_MAX {
-            return Err(Status::NoSpace);
-        }
-        let id = LockspaceId(u32::try_from(spaces.0.len()).unwrap_or(u32::MAX));
+        let id = spaces.next_number()?;
         self.tell_all(now, id, &policy, scratch);
         let space = Space { name: name.clone(), version: 1, policy };
         let view = self.view(id, &space);
-        spaces.0.push(Some(space));
+        spaces.insert(id, space);
         Ok(Changed { space: Box::new(view), changed: true })
     }
 
@@ -149,9 +187,7 @@ impl Table {
             }
             return Err(Status::SpaceInUse);
         }
-        if let Some(place) = usize::try_from(lockspace.0).ok().and_then(|at| spaces.0.get_mut(at)) {
-            *place = None;
-        }
+        spaces.remove(lockspace);
         Ok(Changed { space: Box::new(view), changed: true })
     }
 
@@ -241,4 +277,43 @@ fn judge(policy: &Policy) -> Result<(), Status> {
     let value_fits = usize::from(policy.value_len_max) <= VALUE_LEN_MAX;
     let wait_fits = policy.deadlock_wait_ms == 0 || DEADLOCK_WAIT_MS.contains(&policy.deadlock_wait_ms);
     if value_fits && wait_fits { Ok(()) } else { Err(Status::Limit) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space(name: usize) -> Space {
+        let name = ResourceName::new(name.to_string().as_bytes()).unwrap();
+        Space { name, version: 1, policy: Policy::default() }
+    }
+
+    #[test]
+    fn a_number_is_used_again_as_late_as_can_be() {
+        let mut spaces = Spaces::new();
+        for expected in 1..NUMBERS_MAX {
+            let number = spaces.next_number().unwrap();
+            assert_eq!(usize::try_from(number.0).unwrap(), expected);
+            spaces.insert(number, space(expected));
+            spaces.remove(number);
+        }
+        for expected in [1, 2, 3] {
+            let number = spaces.next_number().unwrap();
+            assert_eq!(number, LockspaceId(expected), "the one that was removed first");
+            spaces.insert(number, space(1));
+        }
+        assert_eq!(spaces.all().count(), 4);
+    }
+
+    #[test]
+    fn there_are_no_more_than_fit_into_a_frame() {
+        let mut spaces = Spaces::new();
+        for name in 1..SPACES_MAX {
+            let number = spaces.next_number().unwrap();
+            spaces.insert(number, space(name));
+        }
+        assert_eq!(spaces.next_number(), Err(Status::NoSpace));
+        spaces.remove(LockspaceId(7));
+        assert!(spaces.next_number().is_ok());
+    }
 }
