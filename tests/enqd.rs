@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use bytes::BytesMut;
+use enq_protocol::wire::{FRAME_LEN_MAX, FromServer, Hello, Look, OpenSession, Seen, cut};
+use nix::sys::signal::Signal;
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 /// A server process; killed if the test ends before it.
@@ -34,10 +38,14 @@ fn start(arguments: &[&str], listeners: usize) -> Process {
 }
 
 impl Process {
+    fn signal(&self, signal: Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
     /// Asks it to stop. Says what it wrote to standard error.
     fn stop(mut self) -> String {
-        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
         assert!(self.child.wait().unwrap().success());
         let mut text = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
@@ -104,4 +112,66 @@ fn what_it_does_not_know_is_refused() {
         0,
         "a server that does not start has no boot"
     );
+}
+
+/// Takes the next frame.
+fn next(stream: &mut TcpStream) -> FromServer {
+    let mut bytes = vec![0; 4];
+    stream.read_exact(&mut bytes).unwrap();
+    let len = u32::from_le_bytes(bytes[..4].try_into().unwrap());
+    bytes.resize(len.try_into().unwrap(), 0);
+    stream.read_exact(&mut bytes[4..]).unwrap();
+    let frame = cut(&bytes, FRAME_LEN_MAX).unwrap().unwrap();
+    FromServer::decode(&frame.header, frame.body).unwrap()
+}
+
+fn look(stream: &mut TcpStream, look: &Look) -> Seen {
+    let mut bytes = BytesMut::new();
+    look.encode(1, 0, &mut bytes).unwrap();
+    stream.write_all(&bytes).unwrap();
+    match next(stream) {
+        FromServer::Seen { seen, .. } => seen,
+        said => panic!("nothing seen, but {said:?}"),
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the server has to stand still for longer than a lease")]
+fn a_server_that_stood_still_gives_the_time_back() {
+    let server = start(&["--listen", "127.0.0.1:0"], 1);
+    let mut stream = TcpStream::connect(server.addresses[0]).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut bytes = BytesMut::new();
+    let hello = Hello {
+        version_min: 1,
+        version_max: 1,
+        features: 0,
+        method: 0,
+        credentials: Box::default(),
+        agent: "test".into(),
+    };
+    hello.encode(&mut bytes).unwrap();
+    stream.write_all(&bytes).unwrap();
+    assert!(matches!(next(&mut stream), FromServer::Welcome(_)));
+    let session = OpenSession {
+        name: "patient".into(),
+        purpose: String::new(),
+        node: String::new(),
+        node_id: 0,
+        host: String::new(),
+        pid: 1,
+        process_start: 0,
+        ttl_ms: 1_000,
+        orphan_key: Box::default(),
+        log: 0,
+        bind_connection: false,
+    };
+    let Seen::Opened(opened) = look(&mut stream, &Look::Open(session)) else { panic!("opened") };
+    server.signal(Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_millis(1_500));
+    server.signal(Signal::SIGCONT);
+    // Long enough for a round that ends leases, and short enough for what is left of this one.
+    std::thread::sleep(Duration::from_millis(200));
+    let seen = look(&mut stream, &Look::Session(opened.session));
+    assert!(matches!(seen, Seen::Sessions { .. }), "it ended while the server could not hear it: {seen:?}");
 }
