@@ -83,11 +83,23 @@ impl Failure {
         self
     }
 
+    /// Prints it from a thread of its own, for those who must not wait: a terminal that was halted, or a pipe that nobody
+    /// reads, blocks whoever writes.
+    pub fn print_aside(self) {
+        say_aside(self.to_string());
+    }
+
     /// Prints it on standard error.
     pub fn print(&self) {
         // Nobody can be told that standard error is closed.
         let _ = std::io::stderr().write_all(self.to_string().as_bytes());
     }
+}
+
+/// Says it on standard error, from a thread of its own.
+pub fn say_aside(text: String) {
+    // Without a thread it stays unsaid: nothing that matters may wait for a reader.
+    let _ = std::thread::Builder::new().spawn(move || std::io::stderr().write_all(text.as_bytes()));
 }
 
 impl fmt::Display for Failure {

@@ -56,6 +56,9 @@ pub fn page(command: &Command, name: &str, section: u8) -> String {
         page.push_str(EXIT_CODES.split_once(": ").map_or(EXIT_CODES, |(_, codes)| codes));
         page.push('\n');
     }
+    if name == "enqd" {
+        page.push_str(ENQD);
+    }
     page.push_str(".SH \"SEE ALSO\"\n");
     page.push_str(match (section, name) {
         (1, "enq") => ".BR enq-run (1),\n.BR enq (7),\n.BR enqd (8)\n",
@@ -64,6 +67,19 @@ pub fn page(command: &Command, name: &str, section: u8) -> String {
     });
     page
 }
+
+/// What a server says of itself, and when it ends.
+const ENQD: &str = r#".SH OUTPUT
+The first line on standard output is
+.RI "listening on " ADDR ,
+one for each address, as soon as requests are answered. Everything else goes to standard error.
+.SH SIGNALS
+TERM and INT end the server in order; a second one ends it at once.
+.SH NOTES
+Locks, queues, value blocks, sessions and lockspaces end with the server. Only the epoch of its boot is kept, so that the
+numbers of grants rise from one life of the server to the next. There is no authentication: whoever reaches the port can
+take, see and end every lock.
+"#;
 
 /// What `enq run` promises, finds, leaves and cannot do.
 const RUN: &str = r#".SH SIGNALS AND TERMINAL

@@ -40,8 +40,14 @@ use crate::{
         args::Run,
         exit::{self, Failure},
     },
-    client,
+    client::{self, Moment},
 };
+
+/// How often the clock is looked at, as the keeper does: timers stand still while a machine sleeps.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How long after a stop was passed on a stop of the command is taken for its answer.
+const STOP_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs the command under the lock; the exit code.
 #[must_use]
@@ -97,6 +103,9 @@ struct Front {
     terminal: Option<Terminal>,
     command: Option<Pid>,
     had_foreground: bool,
+    /// When a stop from the keyboard was last passed on. It can meet a command that has just been stopped because it asked
+    /// for the terminal; then it is this stop that counts.
+    stop_asked: Option<Moment>,
     outcome: Option<Outcome>,
 }
 
@@ -109,11 +118,12 @@ async fn front(run: &Run) -> io::Result<Outcome> {
     let slate = Slate::new()?;
     let (keeper, reports) = start_keeper(&slate, had_foreground && terminal.is_some())?;
     let mut reports = BufReader::new(reports).lines();
-    let mut front = Front { keeper, terminal, command: None, had_foreground, outcome: None };
+    let mut front =
+        Front { keeper, terminal, command: None, had_foreground, stop_asked: None, outcome: None };
     let patience = margin(run.ttl) / 2;
     let status = loop {
         let left = |slate: &Slate| slate.read().map(|end| end.since(client::now()).saturating_sub(patience));
-        let watch = left(&slate).map(|left| left.min(run.ttl / 4)).unwrap_or(run.ttl / 4);
+        let watch = left(&slate).map(|left| left.min(TICK)).unwrap_or(TICK);
         tokio::select! {
             biased;
             line = reports.next_line() => match line? {
@@ -185,7 +195,10 @@ impl Front {
     fn pass_on(&mut self, signal: Signal) {
         match signal {
             // If the command stops, the keeper says so, and then this job stops.
-            Signal::SIGTSTP if self.command.is_some() => self.tell(Signal::SIGTSTP),
+            Signal::SIGTSTP if self.command.is_some() => {
+                self.stop_asked = Some(client::now());
+                self.tell(Signal::SIGTSTP);
+            }
             Signal::SIGTSTP => {
                 if terminal::has_job_control() {
                     // Stopping oneself cannot fail; what follows runs after the continuation.
@@ -201,7 +214,9 @@ impl Front {
     async fn stop(&mut self, signal: Signal, signals: &mut Signals) {
         let Some(command) = self.command else { return };
         let wants_terminal = matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU);
+        let asked = self.stop_asked.take().is_some_and(|at| client::now().since(at) < STOP_WITHIN);
         if wants_terminal
+            && !asked
             && let Some(terminal) = &self.terminal
             && terminal.is_foreground(getpgrp())
         {

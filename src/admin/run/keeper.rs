@@ -139,10 +139,13 @@ async fn watch_over(reach: &Reach, run: &Run, group: i32, lines: &mut Lines) -> 
     }
     let lock = Some(held.grant());
     let held_ms = duration::ms(client::now().since(granted));
-    tokio::select! {
-        biased;
-        _ = lines.death.recv() => return None,
-        () = release(held, reach) => {}
+    if !lost {
+        // What is lost cannot be released in order: the connection closes with this process, and that ends the session.
+        tokio::select! {
+            biased;
+            _ = lines.death.recv() => return None,
+            () = release(held, reach) => {}
+        }
     }
     let waited_ms = duration::ms(granted.since(began));
     Some(Outcome { version: 1, ending, exit, lock, waited_ms, held_ms })

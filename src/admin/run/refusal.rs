@@ -40,6 +40,10 @@ pub(super) async fn explain(
     if failure.exit == exit::CONFLICT {
         failure.exit = run.conflict_exit_code;
     }
+    if let NotGranted::SessionLost(_) = why {
+        // No command ran, so no command lost its lock: the server has gone before it could answer.
+        failure.exit = exit::UNREACHABLE;
+    }
     let blocker = match why {
         NotGranted::NotQueued { blocker, waiting } => {
             failure.cause = format!("{} on {name} cannot be granted now", wanted.mode);
@@ -137,7 +141,7 @@ pub(super) async fn say_for_whom(reach: &Reach, run: &Run, session: &Session, wa
         }
         Ok(None) | Err(_) => String::new(),
     };
-    eprintln!("enq: waiting for {} on {name}{whom}", wanted.mode);
+    exit::say_aside(format!("enq: waiting for {} on {name}{whom}\n", wanted.mode));
 }
 
 #[cfg(test)]

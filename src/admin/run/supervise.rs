@@ -44,6 +44,10 @@ use crate::{
 /// How long what a command leaves in its process group has between TERM and KILL.
 const LEFTOVERS: Duration = Duration::from_secs(2);
 
+/// How often the clock is looked at. Timers stand still while a machine sleeps, the lease does not: this is how long a
+/// command can run on after the machine woke up.
+const TICK: Duration = Duration::from_millis(500);
+
 /// How it ended.
 pub(super) enum Ended {
     /// The front has gone: nobody listens any more, and everything below is dead.
@@ -127,12 +131,12 @@ fn group_of(child: &Child) -> Pid {
 
 async fn watch(run: &Run, held: &Held, mut child: Child, lines: &mut Lines) -> Ended {
     let group = group_of(&child);
-    let (kill_after, margin) = (locks::kill_after(run), margin(held.ttl()));
+    let (kill_after, margin) = (locks::kill_after(run).min(held.ttl() / 2), margin(held.ttl()));
     let before = |moment: Moment, by: Duration| Moment(moment.0.saturating_sub(Moment(0).plus(by).0));
     let stop = |cause: String| {
         brood::signal_group(group, Signal::SIGTERM);
         brood::signal_group(group, Signal::SIGCONT);
-        Failure::new("LOST", format!("{cause}; stopping the command"), "", exit::LOST).print();
+        Failure::new("LOST", format!("{cause}; stopping the command"), "", exit::LOST).print_aside();
         let kill_at = client::now().plus(kill_after).min(before(held.deadline(), margin));
         Stopping { cause, kill_at }
     };
@@ -141,7 +145,7 @@ async fn watch(run: &Run, held: &Held, mut child: Child, lines: &mut Lines) -> E
         lines.slate.write(held.deadline());
         let due = match &stopping {
             Some(stopping) => stopping.kill_at,
-            None => before(held.deadline(), kill_after).min(client::now().plus(held.ttl() / 6)),
+            None => before(held.deadline(), kill_after).min(client::now().plus((held.ttl() / 6).min(TICK))),
         };
         tokio::select! {
             biased;
