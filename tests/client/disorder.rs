@@ -46,7 +46,7 @@ fn wait(random: &mut SmallRng) -> Wait {
     }
 }
 
-/// Locks compete within and across sessions; the trees of paths across sessions only: one task of each session a tree.
+/// Locks and the levels of paths are shared within sessions and compete across them.
 async fn one_task(session: Session, tree: usize, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     let random = &mut random;
@@ -60,7 +60,7 @@ async fn one_task(session: Session, tree: usize, seed: u64) {
             }
             2 | 3 => {
                 let leaf = format!("leaf {}", random.random_range(0..2));
-                let root = format!("tree {tree}");
+                let root = format!("tree {}", tree % 2);
                 let path = [root.as_str(), name.as_str(), leaf.as_str()];
                 let notices = random.random_bool(0.5);
                 let request = session.lock_path(path).mode(mode(random)).wait(wait(random)).notices(notices);
