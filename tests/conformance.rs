@@ -5,15 +5,32 @@
 
 #[path = "conformance/by_hand.rs"]
 mod by_hand;
+#[path = "conformance/by_wire.rs"]
+mod by_wire;
 #[path = "conformance/case.rs"]
 mod case;
 
 use case::Case;
+use enq_protocol::vocabulary::Grant;
 
 /// Something that can act out a case: the engine by hand, or a server with one connection a session.
 trait Driver {
     /// Acts out one operation and returns its events, as the cases write them.
     fn act(&mut self, operation: &case::Operation) -> Vec<String>;
+}
+
+/// How the cases write a grant, with what became of the value block.
+fn write_grant(name: &str, grant: &Grant) -> String {
+    let value = match &grant.value {
+        _ if grant.stored => "=w".into(),
+        None => String::new(),
+        Some(value) => {
+            let text = String::from_utf8_lossy(&value.bytes);
+            let text = if text.is_empty() { "0" } else { &text };
+            format!("={text}{}", if value.valid { "" } else { "*" })
+        }
+    };
+    format!("{name}+{}{value}", grant.mode)
 }
 
 const CASES: &str = include_str!("conformance/cases.txt");
@@ -50,6 +67,13 @@ fn run_all<D: Driver>(mut fresh: impl FnMut(&Case) -> D) {
 #[test]
 fn the_engine_says_what_the_cases_say() {
     run_all(|_| by_hand::ByHand::new());
+}
+
+#[test]
+fn a_server_says_what_the_cases_say() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("threads can be started");
+    run_all(|_| by_wire::ByWire::new(&runtime));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! The invariants of the shard are checked after every step.
 
-use super::Driver;
 use super::case::Operation;
+use super::{Driver, write_grant};
 use enq::engine::{Ask, End, Input, Instant, Limits, LockRef, Output, Said, Shard, Under};
 use enq_protocol::vocabulary::{
     Flags, Grant, Handle, LockId, LockspaceId, Owner, ResourceName, SessionId, Status,
@@ -83,7 +83,7 @@ impl ByHand {
         };
         match &output.said {
             Said::Granted(grant) | Said::GrantedLater(grant) => {
-                Some(format!("{}+{}{}", named(&grant.handle), grant.mode, value_of(grant)))
+                Some(write_grant(named(&grant.handle), grant))
             }
             Said::Queued { handle, .. } => Some(format!("{}?", named(handle))),
             Said::Done(Status::Done) | Said::Gone { .. } => None,
@@ -96,19 +96,6 @@ impl ByHand {
             said @ (Said::PathGranted { .. } | Said::PathGrantedLater { .. } | Said::Revoked { .. }) => {
                 panic!("no case can cause {said:?}")
             }
-        }
-    }
-}
-
-/// What became of the value block.
-fn value_of(grant: &Grant) -> String {
-    match &grant.value {
-        _ if grant.stored => "=w".into(),
-        None => String::new(),
-        Some(value) => {
-            let text = String::from_utf8_lossy(&value.bytes);
-            let text = if text.is_empty() { "0" } else { &text };
-            format!("={text}{}", if value.valid { "" } else { "*" })
         }
     }
 }

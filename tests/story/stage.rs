@@ -402,12 +402,15 @@ impl Stage {
     }
 }
 
+/// An output whose lock's name ends with a number: what stands before the number, it, and what stands behind it.
+type Counted<'a> = (&'a str, u32, &'a str);
+
 /// What a story says of a step. Three or more outputs that count up, as `gone s1.n1; gone s1.n2; ..`, are one.
 fn joined(told: &[String]) -> String {
     if told.is_empty() {
         return "nothing".into();
     }
-    let mut runs: Vec<(Option<(&str, u32, &str)>, u32, usize)> = Vec::new();
+    let mut runs: Vec<(Option<Counted<'_>>, u32, usize)> = Vec::new();
     for (at, output) in told.iter().enumerate() {
         let counted = count_of(output);
         match (runs.last_mut(), counted) {
@@ -419,7 +422,7 @@ fn joined(told: &[String]) -> String {
             _ => runs.push((counted, 1, at)),
         }
     }
-    let write = |(counted, length, at): &(Option<(&str, u32, &str)>, u32, usize)| match counted {
+    let write = |(counted, length, at): &(Option<Counted<'_>>, u32, usize)| match counted {
         Some((before, first, after)) if *length > 2 => {
             format!("{before}[{first}..{}]{after}", first + length - 1)
         }
@@ -429,7 +432,7 @@ fn joined(told: &[String]) -> String {
 }
 
 /// The number at the end of the first lock's name in an output, with what stands before and behind it.
-fn count_of(output: &str) -> Option<(&str, u32, &str)> {
+fn count_of(output: &str) -> Option<Counted<'_>> {
     let name = output.find('.')? + 1;
     let start = name + output[name..].find(|c: char| c.is_ascii_digit())?;
     let end = output[start..].find(|c: char| !c.is_ascii_digit()).map_or(output.len(), |end| start + end);

@@ -147,7 +147,7 @@ fn every_room_imports_only_what_it_may() {
                         .strip_prefix(*may)
                         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
                 };
-                if crates.iter().any(|known| known == first) && !room.may.iter().any(|may| within(&may)) {
+                if crates.iter().any(|known| known == first) && !room.may.iter().any(within) {
                     wrong.push(format!(
                         "{}: `{}` has no business in {}",
                         source.at(spelled.line),
