@@ -12,6 +12,9 @@ use tokio::{
 
 use crate::stage::{PATIENCE, Server};
 
+/// The shell's prompt. Nothing is typed ahead of it: a shell may drop what it finds when it takes the terminal back.
+const PROMPT: &str = "prompt2";
+
 /// A shell on a terminal, and who sits before it.
 struct Terminal {
     keys: ChildStdin,
@@ -28,9 +31,9 @@ impl Terminal {
         let keys = shell.stdin.take().expect("it is piped");
         let screen = shell.stdout.take().expect("it is piped");
         let mut terminal = Terminal { keys, screen, seen: String::new(), _shell: shell };
-        // What is typed is told from what is printed by the arithmetic.
-        terminal.types("stty -echo; echo ready=$((1+1))\n").await;
-        terminal.until("ready=2").await;
+        // The shell echoes what is typed itself; what is printed is told from it by the arithmetic.
+        terminal.types("stty -echo; PS1=prompt$((1+1)); echo ready\n").await;
+        terminal.until(PROMPT).await;
         terminal
     }
 
@@ -59,23 +62,25 @@ impl Terminal {
 async fn a_stop_from_the_keyboard_stops_the_job_and_the_lock_stays() {
     let server = Server::start().await;
     let mut terminal = Terminal::open(&server).await;
-    terminal.types("$ENQ run x -- sh -c 'echo runs; cat'\n").await;
-    terminal.until("runs").await;
+    terminal.types("$ENQ run x -- cat\n").await;
+    server.until_queued("x", "granted").await;
     terminal.types("one\n").await;
-    terminal.until("one").await;
+    terminal.until("one\r\n").await;
     terminal.types("\x1a").await;
     terminal.until("Stopped").await;
+    terminal.until(PROMPT).await;
     let shown = server.json(&["show", "x", "-o", "json"]).await;
     let held = shown["resource"]["granted"][0]["id"].clone();
     assert!(held.is_string(), "{shown}");
     terminal.types("fg\n").await;
-    terminal.until("cat").await;
+    terminal.until("x -- cat").await;
     terminal.types("two\n").await;
-    terminal.until("two").await;
+    terminal.until("two\r\n").await;
     let shown = server.json(&["show", "x", "-o", "json"]).await;
     assert_eq!(shown["resource"]["granted"][0]["id"], held, "it was never let go");
     // End of file: it only reaches who reads from the terminal in the foreground.
     terminal.types("\x04").await;
+    terminal.until(PROMPT).await;
     terminal.types("echo rc=$?\n").await;
     terminal.until("rc=0").await;
 }
@@ -85,9 +90,11 @@ async fn an_interrupt_from_the_keyboard_reaches_the_command_alone_or_in_a_pipeli
     let server = Server::start().await;
     let mut terminal = Terminal::open(&server).await;
     for pipeline in ["", " | cat"] {
-        terminal.types(&format!("$ENQ run x -- sh -c 'echo runs; sleep 1000'{pipeline}\n")).await;
-        terminal.until("runs").await;
+        // exec, because a shell that is interrupted while it forks waits for a child that was not.
+        terminal.types(&format!("$ENQ run x -- sh -c 'echo ru\\ns; exec sleep 1000'{pipeline}\n")).await;
+        terminal.until("runs\r\n").await;
         terminal.types("\x03").await;
+        terminal.until(PROMPT).await;
         terminal.types("echo rc=${PIPESTATUS[0]}\n").await;
         terminal.until("rc=130").await;
     }
@@ -97,14 +104,21 @@ async fn an_interrupt_from_the_keyboard_reaches_the_command_alone_or_in_a_pipeli
 async fn a_pipeline_is_stopped_and_continued_as_one() {
     let server = Server::start().await;
     let mut terminal = Terminal::open(&server).await;
-    terminal.types("$ENQ run x -- sh -c 'echo runs; read y </dev/tty; echo got $((40+2))' | cat\n").await;
-    terminal.until("runs").await;
+    // The first line is read when the command has been given the terminal that it asked for.
+    terminal
+        .types("$ENQ run x -- sh -c 'read x </dev/tty; echo $x; read y </dev/tty; echo $y' | cat\n")
+        .await;
+    server.until_queued("x", "granted").await;
+    terminal.types("one\n").await;
+    terminal.until("one\r\n").await;
     terminal.types("\x1a").await;
     terminal.until("Stopped").await;
+    terminal.until(PROMPT).await;
     terminal.types("fg\n").await;
     terminal.until("| cat").await;
-    terminal.types("line\n").await;
-    terminal.until("got 42").await;
+    terminal.types("two\n").await;
+    terminal.until("two\r\n").await;
+    terminal.until(PROMPT).await;
     terminal.types("echo rc=${PIPESTATUS[0]}\n").await;
     terminal.until("rc=0").await;
 }
