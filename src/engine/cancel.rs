@@ -1,4 +1,4 @@
-//! CANCEL: what waits is withdrawn (rules X3, X4, X5 of `docs/locking.md`).
+//! CANCEL: what waits is withdrawn (rules U3, U4, U5 of `docs/locking.md`).
 //!
 //! A cancel has two outcomes and no third: the request has ended, or the lock was granted already. A timeout is a
 //! cancel by the clock.
@@ -28,13 +28,13 @@ impl Shard {
                 Status::Done
             }
             (None, Some(slot)) if self.withdraw(slot, Status::Cancelled, out) => Status::Done,
-            // X5: too late, and said so.
+            // U5: too late, and said so.
             (None, _) => Status::CancelGrant,
         };
         out.push(Output { session, said: Said::Done(status) });
     }
 
-    /// X3, X4, X7: ends the request that waits; false if none does.
+    /// U3, U4, U7: ends the request that waits; false if none does.
     pub(super) fn withdraw(&mut self, slot: LockSlot, status: Status, out: &mut Vec<Output>) -> bool {
         let handle = self.locks[slot].handle;
         let holds = match self.locks[slot].at {
@@ -44,10 +44,10 @@ impl Shard {
         };
         self.tell(slot, Said::Ended { handle, status, holds, record: 0 }, out);
         if holds.is_none() {
-            // X3: a new request leaves nothing behind.
+            // U3: a new request leaves nothing behind.
             self.remove(slot);
         } else {
-            // X4: a conversion leaves the lock as it was.
+            // U4: a conversion leaves the lock as it was.
             self.revert(slot);
         }
         true

@@ -1,4 +1,4 @@
-//! Deadlines of requests that wait (rule X7 of `docs/locking.md`).
+//! Deadlines of requests that wait (rule U7 of `docs/locking.md`).
 //!
 //! Deadlines fire only by Tick, so a request is never ended early, and never because some other input came.
 
@@ -40,7 +40,7 @@ impl Shard {
         self.deadlines.first().map(|first| first.0)
     }
 
-    /// X7: the request waits no longer than asked, and no longer than the lockspace allows.
+    /// U7: the request waits no longer than asked, and no longer than the lockspace allows.
     pub(super) fn start_deadline(&mut self, slot: LockSlot, timeout_ms: Option<u32>) {
         if let Some(moment) = self.deadline_after(slot, timeout_ms) {
             self.set_deadline(slot, moment);
@@ -73,7 +73,7 @@ impl Shard {
         }
     }
 
-    /// X7: fires what is due, each with its sweep, so that one request's end can still be another's grant.
+    /// U7: fires what is due, each with its sweep, so that one request's end can still be another's grant.
     pub(super) fn tick(&mut self, out: &mut Vec<Output>) {
         for _ in 0..REMOVALS_A_STEP {
             let Some((_, slot)) = self.deadlines.first().filter(|(moment, _)| *moment <= self.now) else {

@@ -1,4 +1,4 @@
-//! DEQ: a lock is released, by its session or by force (rules X1, X2, T4, P6 of `docs/locking.md`).
+//! DEQ: a lock is released, by its session or by force (rules U1, U2, T4, P6 of `docs/locking.md`).
 
 use super::input::LockRef;
 use super::lock::{At, LockSlot};
@@ -38,13 +38,13 @@ impl Shard {
         self.counts.deq += 1;
         let handle = self.locks[slot].handle;
         self.release_value(slot, flags, value);
-        // X2: a request that waits ends first.
+        // U2: a request that waits ends first.
         let ended = self.locks[slot].at.wanted().is_some();
         if ended {
             let said = Said::Ended { handle, status: Status::Aborted, holds: None, record: 0 };
             self.tell(slot, said, out);
         }
-        // X1: the lock goes, and the release is answered.
+        // U1: the lock goes, and the release is answered.
         out.push(Output { session, said: Said::Released { handle, frees: !ended } });
         let parent = self.locks[slot].parent;
         self.remove(slot);

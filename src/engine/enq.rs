@@ -124,7 +124,7 @@ impl Shard {
         if !Flags::OF_ENQ.contains(flags) || !expedite_is_legal || tells_without_failing {
             return Err(Status::BadParam);
         }
-        // X7: a request that may wait no time at all says so with NOQUEUE.
+        // U7: a request that may wait no time at all says so with NOQUEUE.
         if ask.timeout_ms == Some(0) {
             return Err(Status::Limit);
         }

@@ -124,7 +124,7 @@ pub enum Input<'a> {
     },
     /// Go on with the oldest end.
     Continue,
-    /// Time has passed: fire deadlines (rule X7).
+    /// Time has passed: fire deadlines (rule U7).
     Tick,
     /// A lockspace exists, with this policy.
     SetPolicy {

@@ -98,7 +98,7 @@ pub(super) struct Marks {
     pub(super) pinned: bool,
     /// C5: its held mode was dropped to NL while it converts.
     pub(super) demoted: bool,
-    /// X7: it has a deadline, kept in `deadlines`.
+    /// U7: it has a deadline, kept in `deadlines`.
     pub(super) deadline: bool,
     /// A handle that the session register does not know yet leads here.
     pub(super) by_handle: bool,

@@ -194,7 +194,7 @@ impl Shard {
         LockId::new(self.number, slot.index(), self.locks.generation(slot))
     }
 
-    /// X6: the lock that is meant, if it is this session's and not sealed.
+    /// U6: the lock that is meant, if it is this session's and not sealed.
     pub(super) fn resolve(&self, session: SessionId, lock: LockRef) -> Option<LockSlot> {
         let slot = match lock {
             LockRef::Id(id) => self.slot_of(id)?,

@@ -28,7 +28,7 @@ impl Shard {
         self.locks[slot].marks.path.then(|| self.paths.waits_for.get(&slot).copied()).flatten()
     }
 
-    /// X2 for a path that waits: its request ends, then the release is answered.
+    /// U2 for a path that waits: its request ends, then the release is answered.
     pub(super) fn release_path(
         &mut self,
         session: SessionId,

@@ -61,7 +61,7 @@ impl Model {
         }
         let frees = lock.wish.is_none();
         if !frees {
-            self.ended(&lock, Status::Aborted); // X2
+            self.ended(&lock, Status::Aborted); // U2
         }
         self.leave(&lock, flags, value);
         self.say(session, What::Released { handle: lock.handle, frees });
@@ -144,7 +144,7 @@ impl Model {
             None => self.unmade(session, which),
         };
         if lock.is_none() && path.is_none() {
-            return self.refuse(session, Status::NoSuchLock); // X6
+            return self.refuse(session, Status::NoSuchLock); // U6
         }
         if !legal(flags, Call::Cancel, None) {
             return self.refuse(session, Status::BadParam);
@@ -152,12 +152,12 @@ impl Model {
         match (lock, path) {
             (_, Some(path)) => self.undo(path, Some(Status::Cancelled), false),
             (Some(lock), None) if lock.wish.is_some() => self.withdraw(&lock, Status::Cancelled),
-            _ => return self.say(session, What::Done(Status::CancelGrant)), // X5
+            _ => return self.say(session, What::Done(Status::CancelGrant)), // U5
         }
         self.say(session, What::Done(Status::Done));
     }
 
-    /// X3, X4, X7: what waits goes, what converts goes back.
+    /// U3, U4, U7: what waits goes, what converts goes back.
     fn withdraw(&mut self, lock: &Lock, status: Status) {
         if lock.queue == Queue::Converting {
             self.put_back(lock.id);
@@ -170,7 +170,7 @@ impl Model {
         }
     }
 
-    /// X7.
+    /// U7.
     pub(super) fn tick(&mut self) {
         for _ in 0..256 {
             let due = self.locks.iter().filter(|lock| !lock.sealed).filter_map(|lock| {

@@ -213,7 +213,7 @@ impl Model {
         self.say(to, What::Refused { status, blocker: None, waiting: 0 });
     }
 
-    /// A lock of this session that may be named in a request (X6, E1).
+    /// A lock of this session that may be named in a request (U6, E1).
     fn find(&self, session: u64, which: Which, known: &BTreeMap<Name, u64>) -> Option<usize> {
         self.locks.iter().position(|lock| {
             let named = if which.by_handle {

@@ -15,7 +15,7 @@ fn excluded(policy: &Policy, mode: LockMode) -> bool {
 }
 
 impl Model {
-    /// When a request that may wait so long must end (X7), within what its lockspace allows.
+    /// When a request that may wait so long must end (U7), within what its lockspace allows.
     pub(super) fn deadline(&self, timeout_ms: Option<u32>, policy: &Policy) -> Option<u64> {
         let most = (policy.wait_ms_max > 0).then_some(policy.wait_ms_max);
         let ms = match (timeout_ms, most) {
