@@ -16,7 +16,7 @@ use tokio::{process::Child, task::JoinSet, time::timeout};
 use crate::stage::{PATIENCE, Server, child_called, eventually, mark, marked, pid_of, send, start};
 
 /// The lease of every run. Whatever happens, nothing is alive this long after it happened.
-const TTL: Duration = Duration::from_secs(2);
+const TTL: Duration = Duration::from_secs(3);
 
 /// Runs at a time: this machine has other things to do.
 const TOGETHER: usize = 4;
@@ -96,7 +96,7 @@ async fn one_run(seed: u64) {
     // A command that ends by itself, even of a signal, may leave a daemon; one that is stopped may not.
     let daemon = if matches!(blow, Blow::FrontTerminated) { "" } else { "setsid" };
     let family = format!("(sleep {mark} &) ; ({daemon} sleep {mark} &) ; exec sleep {mark}");
-    let mut command = server.enq(&["run", "--ttl", "2s", "x", "--", "sh", "-c", &family]);
+    let mut command = server.enq(&["run", "--ttl", "3s", "x", "--", "sh", "-c", &family]);
     command.as_std_mut().process_group(0);
     let mut run = start(command);
     let front = pid_of(&run);
