@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::translate::{self, Owned};
 use crate::words::{Command, End, Event, Name, Place, Step, What, Which};
 use enq::engine::{Instant, Limits, Output, Shard};
-use enq_protocol::vocabulary::{Flags, LockFilter, LockId, LockView};
+use enq_protocol::vocabulary::{LockFilter, LockId, LockView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -39,8 +39,6 @@ pub(crate) struct Pair {
     /// Sessions that are over.
     pub(crate) over: BTreeSet<u64>,
     numbers: Numbers,
-    /// Leave nothing out of what is known to differ.
-    everything: bool,
     /// All that the engine said, if somebody wants to read it.
     pub(crate) said: String,
 }
@@ -57,7 +55,6 @@ impl Pair {
             ids: BTreeSet::new(),
             over: BTreeSet::new(),
             numbers: Numbers::default(),
-            everything: std::env::var("ENQ_SIM_EVERYTHING").is_ok(),
             said: String::new(),
         }
     }
@@ -78,11 +75,13 @@ impl Pair {
         match command {
             Command::New { ask, handle, .. } => fresh(ask.session, *handle),
             Command::Path { ask, handles, .. } => handles.iter().all(|handle| fresh(ask.session, *handle)),
-            Command::Convert { session, .. }
-            | Command::Release { session, .. }
-            | Command::Cancel { session, .. }
-            | Command::ReleaseSublocks { session, .. }
-            | Command::EndSession { session, end: End::ReleasedAll { .. } } => asks(*session),
+            Command::Convert { session, lock, .. }
+            | Command::Release { session, lock, .. }
+            | Command::Cancel { session, lock, .. }
+            | Command::ReleaseSublocks { session, lock, .. } => {
+                asks(*session) && self.may_name(*session, lock)
+            }
+            Command::EndSession { session, end: End::ReleasedAll { .. } } => asks(*session),
             Command::EndSession { session, .. } => !self.over.contains(session),
             Command::SetPolicy { space, policy: None } => {
                 *space != 0 && self.model.locks.iter().all(|lock| lock.at.0 != *space)
@@ -91,32 +90,18 @@ impl Pair {
         }
     }
 
-    /// Where engine and document are known to differ. `ENQ_SIM_EVERYTHING` plays these too, and fails.
-    fn is_known_to_differ(&self, command: &Command) -> bool {
-        let named = |which: &Which| {
-            self.model
-                .locks
-                .iter()
-                .find(|lock| (lock.session, lock.handle) == (Some(which.name.0), which.name.1))
-        };
-        match command {
-            // R2: the value of a release of a path that waits is looked at, too.
-            Command::Release { lock, value: Some(_), .. } => {
-                named(lock).is_none_or(|lock| lock.held.is_none())
-            }
-            // R2: BADPARAM and LIMIT come before NOTGRANTED for a level of a path that does not exist yet.
-            Command::Convert { lock, flags, timeout_ms, value, .. } => {
-                let plain = *flags == Flags::NONE && *timeout_ms != Some(0) && value.is_none();
-                lock.by_handle && named(lock).is_none() && !plain
-            }
-            _ => false,
-        }
+    /// A handle is its own session's, and stands only for a lock whose id the session has not been told.
+    fn may_name(&self, session: u64, which: &Which) -> bool {
+        let told = self.model.locks.iter().any(|lock| {
+            (lock.session, lock.handle) == (Some(session), which.name.1) && !self.model.is_by_handle(lock.id)
+        });
+        !which.by_handle || (which.name.0 == session && !told)
     }
 
     /// One command to both.
     pub(crate) fn step(&mut self, step: &Step) -> Result<(), Wrong> {
         let command = &step.command;
-        if !self.makes_sense(command) || (!self.everything && self.is_known_to_differ(command)) {
+        if !self.makes_sense(command) {
             return Ok(());
         }
         self.now += u64::from(step.after_ms) * 1_000_000;

@@ -70,10 +70,10 @@ impl Model {
         }
     }
 
-    /// T4: has it sublocks? P5: or did a path request make it that still waits further down?
+    /// T4: has it sublocks? P5: or does a path request that waits stand on it?
     pub(super) fn is_needed(&self, id: u64) -> bool {
-        let made = |path: &super::PathRequest| path.levels.iter().any(|(lock, _, made)| *lock == id && *made);
-        self.sublocks(id) > 0 || self.paths.iter().any(made)
+        let stands_on = |path: &super::PathRequest| path.levels.iter().any(|(lock, ..)| *lock == id);
+        self.sublocks(id) > 0 || self.paths.iter().any(stands_on)
     }
 
     /// R2.

@@ -73,6 +73,10 @@ impl Model {
         })
     }
 
+    pub(super) fn path_space(&self, index: usize) -> u32 {
+        self.paths[index].space
+    }
+
     pub(super) fn new_path(&mut self, ask: &Ask, handles: &[u32], space: u32, path: &[&'static str]) {
         let policy = match self.checked(ask, space) {
             Ok(policy) => policy,
@@ -193,7 +197,8 @@ impl Model {
         }
         let mut levels = Vec::new();
         for (lock, handle, made) in request.levels {
-            let mode = self.lock(lock).and_then(|lock| lock.held).unwrap_or(LockMode::Nl);
+            let held = self.lock(lock).and_then(|lock| lock.held);
+            let mode = held.expect("what a path stands on stays, and holds a mode");
             if made && let Some(index) = self.by_id(Some(lock)) {
                 self.locks[index].by_handle = false;
             }

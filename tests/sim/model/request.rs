@@ -192,17 +192,15 @@ impl Model {
         known: &BTreeMap<Name, u64>,
     ) {
         let Some(index) = self.find(session, which, known) else {
-            let unmade = self.unmade(session, which).is_some();
-            let status = match unmade {
-                false => Status::NoSuchLock,
-                true if !legal(flags, Call::Convert, Some(mode)) => Status::BadParam,
-                true => Status::NotGranted,
-            };
-            return self.refuse(session, status);
+            let policy = self.unmade(session, which).map(|path| &self.spaces[&self.path_space(path)]);
+            let legal =
+                policy.map(|policy| conversion_is_legal(None, policy, (mode, flags, timeout_ms), value));
+            return self
+                .refuse(session, legal.map_or(Status::NoSuchLock, |legal| legal.expect_err("it waits")));
         };
         let lock = self.locks[index].clone();
         let policy = self.spaces[&lock.at.0].clone();
-        if let Err(status) = conversion_is_legal(&lock, &policy, (mode, flags, timeout_ms), value) {
+        if let Err(status) = conversion_is_legal(Some(&lock), &policy, (mode, flags, timeout_ms), value) {
             return self.refuse(session, status);
         }
         let held = lock.held.expect("it is granted");
@@ -284,7 +282,6 @@ impl Model {
         let (handle, at) = (lock.handle, lock.at.clone());
         self.say(session, What::Demoted { handle });
         self.sweep(&at);
-        self.paths_go_on();
         let lock = self.lock(id).expect("a demotion removes nobody").clone();
         match self.may_convert(&lock, &wish) {
             Some(mode) => self.convert_now(session, id, mode, &wish),
@@ -293,9 +290,9 @@ impl Model {
     }
 }
 
-/// R2 and C1 for a conversion.
+/// R2 and C1 for a conversion; of no lock, for a level of a path that was not asked for yet.
 fn conversion_is_legal(
-    lock: &Lock,
+    lock: Option<&Lock>,
     policy: &Policy,
     (mode, flags, timeout_ms): (LockMode, Flags, Option<u32>),
     value: Option<&[u8]>,
@@ -308,7 +305,8 @@ fn conversion_is_legal(
     if timeout_ms == Some(0) {
         return Err(Status::Limit);
     }
-    let Some(held) = lock.held.filter(|_| lock.queue == Queue::Granted) else {
+    let granted = lock.filter(|lock| lock.queue == Queue::Granted);
+    let Some(held) = granted.and_then(|lock| lock.held) else {
         return Err(Status::NotGranted);
     };
     let must_store = has(flags, Flags::VALBLK) && block_move(Some(held), mode) == Move::Write;
