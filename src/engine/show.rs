@@ -205,3 +205,85 @@ impl Lock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::{Ask, Input, Instant, Limits, LockRef, Output, Shard, Under};
+    use enq_protocol::vocabulary::{
+        Flags, Handle, LockMode, LockspaceId, Owner, ResourceName, SessionId, Statistics,
+    };
+
+    /// A session and its lock on the one resource of this story.
+    struct Story {
+        shard: Shard,
+        now_ms: u32,
+    }
+
+    impl Story {
+        fn step(&mut self, input: Input<'_>) {
+            let mut out: Vec<Output> = Vec::new();
+            self.shard.step(Instant::START.after_ms(self.now_ms), input, &mut out);
+            assert_eq!(self.shard.check(), Ok(()));
+        }
+
+        fn enq(&mut self, who: u32, mode: LockMode, flags: Flags, timeout_ms: Option<u32>) {
+            let session = SessionId(who.into());
+            let ask =
+                Ask { session, mode, flags, owner: Owner::default(), timeout_ms, priority: 0, reason: &[] };
+            let name = ResourceName::new(b"X").unwrap();
+            let under = Under::Lockspace(LockspaceId(0));
+            self.step(Input::Enq { ask, handle: Handle::new(who).unwrap(), under, name: &name });
+        }
+
+        fn lock(&self, who: u32) -> LockRef {
+            let slot = self.shard.locks.iter().find(|(_, lock)| lock.handle.number() == who);
+            LockRef::Id(self.shard.id_of(slot.expect("the lock is there").0))
+        }
+
+        fn convert(&mut self, who: u32, mode: LockMode, flags: Flags) {
+            let (session, lock) = (SessionId(who.into()), self.lock(who));
+            let value = None;
+            self.step(Input::Convert { session, lock, mode, flags, timeout_ms: None, priority: 0, value });
+        }
+
+        fn deq(&mut self, who: u32) {
+            let (session, lock) = (SessionId(who.into()), self.lock(who));
+            self.step(Input::Deq { session, lock, flags: Flags::NONE, value: None });
+        }
+    }
+
+    #[test]
+    fn every_counter_counts_what_it_says() {
+        let shard = Shard::new(0, Limits::default(), 1, 1);
+        let mut story = Story { shard, now_ms: 0 };
+        story.enq(1, LockMode::Pr, Flags::BLKAST, None);
+        story.enq(2, LockMode::Pr, Flags::NONE, None);
+        story.enq(3, LockMode::Ex, Flags::NOQUEUE, None);
+        story.enq(4, LockMode::Ex, Flags::NONE, Some(10));
+        story.convert(1, LockMode::Ex, Flags::NONE);
+        story.convert(2, LockMode::Ex, Flags::NONE);
+        story.convert(2, LockMode::Ex, Flags::CONVDEADLK);
+        let midway = Statistics {
+            enq_new: 4,
+            enq_converted: 3,
+            blocking_ast: 1,
+            // Two new requests and two conversions had to wait; one of these was let through by the demotion.
+            enq_forced_to_wait: 3,
+            enq_not_queued: 1,
+            deadlock_find: 2,
+            locks: 3,
+            resources: 1,
+            converting: 1,
+            waiting: 1,
+            ..Statistics::default()
+        };
+        assert_eq!(story.shard.statistics(), midway);
+        story.now_ms = 10;
+        story.step(Input::Tick);
+        story.deq(1);
+        story.deq(2);
+        let end =
+            Statistics { timeouts: 1, deq: 2, locks: 0, resources: 0, converting: 0, waiting: 0, ..midway };
+        assert_eq!(story.shard.statistics(), end);
+    }
+}
