@@ -51,3 +51,53 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{RESERVE, Seq};
+    use crate::engine::{Ask, Input, Instant, Limits, Output, Said, Shard, Under};
+    use enq_protocol::vocabulary::{
+        Flags, Handle, LockMode, LockspaceId, Owner, ResourceName, SessionId, Status,
+    };
+
+    fn said(shard: &mut Shard, input: Input<'_>) -> Option<Said> {
+        let mut out: Vec<Output> = Vec::new();
+        shard.step(Instant::START, input, &mut out);
+        out.into_iter().next().map(|output| output.said)
+    }
+
+    fn enq(shard: &mut Shard, number: u32) -> Option<Said> {
+        let ask = Ask {
+            session: SessionId(1),
+            mode: LockMode::Pr,
+            flags: Flags::NONE,
+            owner: Owner::default(),
+            timeout_ms: None,
+            priority: 0,
+            reason: &[],
+        };
+        let name = ResourceName::new(b"X").unwrap();
+        let under = Under::Lockspace(LockspaceId(0));
+        said(shard, Input::Enq { ask, handle: Handle::new(number).unwrap(), under, name: &name })
+    }
+
+    /// F1: seqs never start over, so an epoch that is nearly used up serves only what is queued.
+    #[test]
+    fn an_epoch_that_is_nearly_used_up_takes_nothing_new() {
+        let mut shard = Shard::new(0, Limits::default(), 5, 1);
+        shard.grants = Seq::COUNTER_MAX - RESERVE - 1;
+        let Some(Said::Granted(last)) = enq(&mut shard, 1) else { panic!("there is one left") };
+        assert_eq!(last.seq, Seq::new(5, Seq::COUNTER_MAX - RESERVE));
+        let unavailable = Some(Said::Refused { status: Status::Unavailable, blocker: None, waiting: 0 });
+        assert_eq!(enq(&mut shard, 2), unavailable);
+        // What is reserved is more than all queues together can hold.
+        assert!(RESERVE > u64::from(u32::MAX));
+        // A lower epoch changes nothing, a higher one begins anew, above everything of before.
+        assert_eq!(said(&mut shard, Input::RaiseEpoch { epoch: 5 }), None);
+        assert_eq!(enq(&mut shard, 2), unavailable);
+        assert_eq!(said(&mut shard, Input::RaiseEpoch { epoch: 6 }), None);
+        let Some(Said::Granted(next)) = enq(&mut shard, 2) else { panic!("the epoch is new") };
+        assert_eq!(next.seq, Seq::new(6, 1));
+        assert!(next.seq > last.seq);
+    }
+}
