@@ -8,7 +8,7 @@ use super::lock::{At, LockSlot};
 use super::output::{Output, Said};
 use super::path::Undo;
 use super::shard::Shard;
-use enq_protocol::vocabulary::{Flags, SessionId, Status};
+use enq_protocol::vocabulary::{Flags, LockId, SessionId, Status};
 
 impl Shard {
     pub(super) fn cancel(&mut self, session: SessionId, lock: LockRef, flags: Flags, out: &mut Vec<Output>) {
@@ -32,6 +32,22 @@ impl Shard {
             (None, _) => Status::CancelGrant,
         };
         out.push(Output { session, said: Said::Done(status) });
+    }
+
+    /// U7: an administrator ends the request, as a cancel would. A lock that does not wait is left alone.
+    pub(super) fn end_request(&mut self, lock: LockId, out: &mut Vec<Output>) {
+        let slot = self.slot_of(lock).filter(|slot| !self.is_sealed(*slot));
+        let path = slot.and_then(|slot| self.path_waiting_for(slot));
+        let status = match (path, slot) {
+            (Some(path), _) => {
+                self.end_path(path, Status::Forced, Undo::All, out);
+                Status::Done
+            }
+            (None, Some(slot)) if self.withdraw(slot, Status::Forced, out) => Status::Done,
+            (None, Some(_)) => Status::CancelGrant,
+            (None, None) => return Self::refuse(SessionId(0), Status::NoSuchLock, out),
+        };
+        out.push(Output { session: SessionId(0), said: Said::Done(status) });
     }
 
     /// U3, U4, U7: ends the request that waits; false if none does.

@@ -144,6 +144,11 @@ pub enum Input<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// An administrator ends a request that waits or converts: it ends FORCED, with the effect of a cancel.
+    EndRequest {
+        /// The lock that waits or converts.
+        lock: LockId,
+    },
     /// An administrator sets a deadlock priority.
     SetPriority {
         /// Which.

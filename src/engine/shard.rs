@@ -139,6 +139,7 @@ impl Shard {
             Input::ForceRelease { lock, version, by, reason } => {
                 self.force_release(lock, version, by, reason, out);
             }
+            Input::EndRequest { lock } => self.end_request(lock, out),
             Input::SetPriority { lock, priority } => self.set_priority(lock, priority, out),
             Input::RaiseEpoch { epoch } => self.raise_epoch(epoch),
         }

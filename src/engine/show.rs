@@ -42,6 +42,19 @@ impl Shard {
         })
     }
 
+    /// The locks that wait or convert on a resource, from the tails of their queues: whoever ends them in this order
+    /// lets none of them be granted.
+    #[must_use]
+    pub fn queued_from_tail(&self, lockspace: LockspaceId, path: &[ResourceName]) -> Vec<LockId> {
+        let Some(slot) = self.resource_at(lockspace, path) else { return Vec::new() };
+        let resource = &self.resources[slot];
+        let converting = resource.conversion.iter(&self.locks, Which::Queue);
+        let queued = converting.chain(resource.waiting.iter(&self.locks, Which::Queue));
+        let mut queued: Vec<LockId> = queued.map(|slot| self.id_of(slot)).collect();
+        queued.reverse();
+        queued
+    }
+
     /// What this lock waits for, and how many there are of them.
     #[must_use]
     pub fn blocked_by(&self, now: Instant, lock: LockId) -> Option<(Vec<Edge>, u32)> {

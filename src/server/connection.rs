@@ -104,7 +104,7 @@ struct Connection {
     attached: bool,
     /// More is to be encoded.
     more_to_send: bool,
-    /// The last request of which the peer was told that it was executed.
+    /// The last request of which the peer was told that it was executed, after all answers up to it.
     told: u64,
 }
 

@@ -26,18 +26,26 @@ pub(super) const LAST: usize = 16 * HARD;
 /// Encoded output beyond which no more is encoded before some is written.
 pub(super) const ENCODED: usize = 64 * 1024;
 
-/// Appends one output as a frame. `last` is the last request that was executed: the frame acknowledges it.
-pub(super) fn encode(entry: &Entry, last: u64, out: &mut BytesMut) {
+/// The request that an output answers, if it answers one.
+pub(super) fn answered(entry: &Entry) -> Option<u64> {
+    match &entry.told {
+        Told::Answer { request, .. } | Told::Space { request, .. } => Some(*request),
+        Told::Event(_) => None,
+    }
+}
+
+/// Appends one output as a frame that acknowledges the requests up to `told`.
+pub(super) fn encode(entry: &Entry, told: u64, out: &mut BytesMut) {
     let result = match &entry.told {
         Told::Answer { request, said } => {
             let answer = Answer { request: *request, place: entry.place, reply: reply(said) };
-            answer.encode(entry.number, last, out)
+            answer.encode(entry.number, told, out)
         }
         Told::Space { request, space, changed } => {
             let reply = Reply::Space(SpaceReply { space: (**space).clone(), changed: *changed });
-            Answer { request: *request, place: entry.place, reply }.encode(entry.number, last, out)
+            Answer { request: *request, place: entry.place, reply }.encode(entry.number, told, out)
         }
-        Told::Event(said) => event(said).encode(entry.place, entry.number, last, out),
+        Told::Event(said) => event(said).encode(entry.place, entry.number, told, out),
     };
     assert!(
         !matches!(result, Err(EncodeError::TooLong { .. } | EncodeError::NotSent)),

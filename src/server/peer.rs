@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// How far a connection has come.
 ///
 /// ```text
-/// Stranger --HELLO--> Greeted --OPEN--> Attached --CLOSE--> Parted
+/// Stranger --HELLO--> Greeted --OPEN--> Attached --CLOSE--> Parted --OPEN--> Attached
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -25,7 +25,7 @@ pub enum Phase {
     Greeted,
     /// It has a session.
     Attached,
-    /// Its session was closed. It may still look.
+    /// Its session was closed. It may still look, or open another.
     Parted,
 }
 
@@ -104,9 +104,9 @@ impl Phase {
         match FromClient::decode(&frame.header, frame.body).map_err(told)? {
             FromClient::Hello(_) => Err(Misbehaved::told(Status::State)),
             FromClient::Ack => Ok(Meaning::Ack),
-            // One session a connection.
+            // One session a connection at a time.
             FromClient::Look { look: Ok(look), .. }
-                if self != Phase::Greeted && matches!(*look, Look::Open(_)) =>
+                if self == Phase::Attached && matches!(*look, Look::Open(_)) =>
             {
                 Err(Misbehaved::told(Status::State))
             }
@@ -134,6 +134,10 @@ fn first(frame: Frame<'_>) -> Result<Meaning<'_>, Misbehaved> {
         Fault::BadMagic => Misbehaved::Silently(error.status()),
         _ => told(error),
     })?;
+    // Version 0 never was, and who proves nothing has nothing to prove it with.
+    if hello.version_min == 0 || (hello.method == 0 && !hello.credentials.is_empty()) {
+        return Err(Misbehaved::told(Status::Limit));
+    }
     if !(hello.version_min..=hello.version_max).contains(&PROTOCOL_VERSION) {
         let version = u32::from(PROTOCOL_VERSION);
         let text = format!("this server speaks version {version}");

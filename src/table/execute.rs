@@ -115,11 +115,11 @@ impl Table {
         let mut answer = AnswerAs::Said;
         let shard = match &mut input {
             Input::Enq { ask, handle, under, name } => {
+                may_start(cell, register, &[*handle])?;
                 let shard = match under {
                     Under::Lockspace(lockspace) => self.shard_of(*lockspace, name),
                     Under::Parent(parent) => resolve(register, parent)?,
                 };
-                may_start(cell, register, &[*handle])?;
                 answer = may_wait(cell, register, &mut ask.flags);
                 started = Started::Lock(*handle);
                 register.touch(shard);
@@ -154,6 +154,7 @@ impl Table {
             | Input::Tick
             | Input::SetPolicy { .. }
             | Input::ForceRelease { .. }
+            | Input::EndRequest { .. }
             | Input::SetPriority { .. }
             | Input::RaiseEpoch { .. } => return Err(Status::Unsupported),
         };

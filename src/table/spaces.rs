@@ -8,7 +8,7 @@ use crate::engine::{Input, Instant, Shard};
 use enq_protocol::vocabulary::{
     LockFilter, LockspaceId, LockspaceView, ModeSet, Policy, ResourceName, SessionId, Status, VALUE_LEN_MAX,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Lockspaces there may be: their list fits into a frame.
 const SPACES_MAX: usize = 200;
@@ -179,6 +179,7 @@ impl Table {
             // No mode may be asked for while it is emptied, so that it does not fill up again.
             let closed = Policy { modes: ModeSet::EMPTY, ..space.policy.clone() };
             self.tell_all(now, lockspace, &closed, scratch);
+            self.end_requests(now, lockspace, scratch);
             self.empty_space(now, lockspace, by, scratch);
         }
         if !self.remove_if_empty(now, lockspace, scratch) {
@@ -202,6 +203,29 @@ impl Table {
             self.step(shard, now, Input::SetPolicy { lockspace, policy: None }, None, scratch);
         }
         true
+    }
+
+    /// Ends what waits in a lockspace, so that nothing is granted only to be taken away at once: the shallowest
+    /// resources first, for a path that ends gives up what it holds above.
+    fn end_requests(&self, now: Instant, lockspace: LockspaceId, scratch: &mut Scratch) {
+        let filter = LockFilter { lockspace: Some(lockspace), ..LockFilter::default() };
+        for number in 0..=u8::MAX {
+            let mut contended = BTreeSet::new();
+            let mut next = Some(0);
+            while let Some(from) = next {
+                let mut found = Vec::new();
+                next = self.cell(number).shard.lock().show_page(now, from, &filter, &mut found);
+                let queued = found.into_iter().filter(|view| view.requested.is_some());
+                contended.extend(queued.map(|view| (view.path.len(), view.path)));
+            }
+            for (_, path) in contended {
+                self.with_shard(number, scratch, |table, shard, scratch| {
+                    for lock in shard.queued_from_tail(lockspace, &path) {
+                        table.step(shard, now, Input::EndRequest { lock }, None, scratch);
+                    }
+                });
+            }
+        }
     }
 
     /// Takes away the granted locks of a lockspace, and what is granted thereby, until none is left.

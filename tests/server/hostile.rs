@@ -7,6 +7,7 @@
 use crate::speaker::{
     Speaker, convert, deq, encoded, granted, hello, looked, refused, root, server, session, soon, sublock,
 };
+use bytes::BytesMut;
 use enq::server::{Config, DoorLimits, Patience, Server};
 use enq_protocol::{
     vocabulary::{
@@ -14,7 +15,7 @@ use enq_protocol::{
         LockMode::{Ex, Nl},
         Status,
     },
-    wire::{FRAME_LEN_MAX, FromServer, Look, Request, Seen},
+    wire::{FRAME_LEN_MAX, FromServer, Hello, Look, Request, Seen},
 };
 use std::time::Duration;
 
@@ -72,7 +73,16 @@ fn enq_extended(number: u64, extensions: &[u8]) -> Vec<u8> {
     longer(bytes, &[&len.to_le_bytes()[..], extensions].concat())
 }
 
-const FIRST_FRAMES: usize = 19;
+/// A HELLO with credentials and no method.
+fn with_credentials(credentials: &[u8]) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    let (credentials, agent) = (credentials.into(), String::new());
+    let hello = Hello { version_min: 1, version_max: 1, features: 0, method: 0, credentials, agent };
+    hello.encode(&mut bytes).unwrap();
+    bytes.to_vec()
+}
+
+const FIRST_FRAMES: usize = 21;
 
 /// Rows as the first frame of a connection.
 fn first_frames() -> [(&'static str, Vec<u8>, Fate); FIRST_FRAMES] {
@@ -85,6 +95,8 @@ fn first_frames() -> [(&'static str, Vec<u8>, Fate); FIRST_FRAMES] {
         ("HTTP on the wrong port", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), Silence),
         ("TLS on the wrong port", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), Silence),
         ("versions 2 to 9", with(with(hello.clone(), 28, &[2, 0]), 30, &[9, 0]), Closed(Status::Version)),
+        ("version 0", with(hello.clone(), 28, &[0, 0]), Closed(Status::Limit)),
+        ("credentials for nothing", with_credentials(b"let me in"), Closed(Status::Limit)),
         ("a length of 4,097", with(hello.clone(), 0, &4_097_u32.to_le_bytes()), Silence),
         ("a length of 2^31", (1_u32 << 31).to_le_bytes().to_vec(), Silence),
         ("a length of 2^32-1", u32::MAX.to_le_bytes().to_vec(), Silence),

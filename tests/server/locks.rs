@@ -223,6 +223,62 @@ async fn lockspaces_are_made_found_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn a_lockspace_that_is_removed_by_force_grants_nothing_on_the_way() {
+    let server = server().await;
+    let (mut alice, mut bob) = (Speaker::opened(&server).await, Speaker::opened(&server).await);
+    let name = ResourceName::new(b"billing").unwrap();
+    let create = Request::Space(Space::Create { name, policy: Policy::default(), exclusive: true });
+    let Reply::Space(made) = alice.ask(&create).await else { panic!("made") };
+    let lockspace = made.space.lockspace;
+    let within = |request: Request<'static>| match request {
+        Request::Enq(enq) => Request::Enq(Enq { lockspace, ..enq }),
+        other => other,
+    };
+    // Two conversions and two new requests wait in a row; each would let the next be granted by going first.
+    for (number, mode) in [(1, Cr), (2, Cr)] {
+        granted(alice.ask(&within(root(number, "a", mode, NONE))).await);
+    }
+    granted(bob.ask(&within(root(1, "a", Cr, NONE))).await);
+    assert!(matches!(alice.ask(&convert(1, Ex, NONE)).await, Reply::Queued { .. }));
+    for (number, mode) in [(2, Ex), (3, Cr)] {
+        assert!(matches!(bob.ask(&within(root(number, "a", mode, NONE))).await, Reply::Queued { .. }));
+    }
+    // A path holds its intent on the root for a leaf that it waits for.
+    granted(alice.ask(&within(root(3, "tree", Cr, NONE))).await);
+    granted(alice.ask(&within(sublock(4, 3, "leaf", Ex))).await);
+    let path = Request::EnqPath(EnqPath {
+        handles: vec![handle(5), handle(6)],
+        lockspace,
+        path: vec![b"tree", b"leaf"],
+        mode: Ex,
+        flags: NONE,
+        owner: Owner::default(),
+        timeout_ms: None,
+        priority: 0,
+        reason: b"",
+    });
+    assert!(matches!(bob.ask(&path).await, Reply::Queued { .. }));
+    assert!(matches!(bob.ask(&within(root(7, "tree", Pr, NONE))).await, Reply::Queued { .. }));
+
+    let mut admin = Speaker::opened(&server).await;
+    let remove = Request::Space(Space::Remove { lockspace, force: true });
+    assert!(matches!(admin.ask(&remove).await, Reply::Space(_)));
+    for (speaker, forced, revoked) in [(&mut alice, 1, 4), (&mut bob, 4, 1)] {
+        let mut seen = (0, 0);
+        while seen != (forced, revoked) {
+            match speaker.event().await {
+                Event::Ended { status: Status::Forced, .. } => seen.0 += 1,
+                Event::Revoked { .. } => seen.1 += 1,
+                event => panic!("{event:?}"),
+            }
+        }
+        assert_eq!(speaker.look(Look::Ping).await, Seen::Done, "and nothing else is said");
+        assert_eq!(done(speaker.ask(&Request::Close).await), Status::Done);
+    }
+    assert_eq!(server.table().check(), Ok(()));
+}
+
+#[tokio::test]
 async fn an_administrator_takes_a_lock_away_and_ends_a_session() {
     let server = server().await;
     let (mut alice, id) = Speaker::opened_as(&server, session(15_000, false)).await;

@@ -1,6 +1,8 @@
 //! The two streams of a session: numbers, retries, and peers that do not read.
 
-use crate::speaker::{Speaker, deq, done, encoded, granted, refused, root, server, soon};
+use crate::speaker::{
+    Speaker, deq, done, encoded, granted, looked, refused, root, server, session, soon, sublock,
+};
 use enq::{
     engine::Limits,
     server::{Config, Patience, Server},
@@ -11,7 +13,7 @@ use enq_protocol::{
         LockMode::{Ex, Nl},
         Status,
     },
-    wire::{Enq, EnqPath, Event, FromServer, Look, Reply, Request, Seen},
+    wire::{Administer, Enq, EnqPath, Event, FromServer, Look, Reply, Request, Seen},
 };
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -82,6 +84,64 @@ async fn releases_without_answers_do_not_fill_the_window() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_look_is_answered_after_what_was_asked_before_it() {
+    let server = server().await;
+    let mut alice = Speaker::opened(&server).await;
+    let mut burst = alice.encode(&root(1, "a", Ex, NONE));
+    burst.extend(alice.encode(&sublock(2, 1, "row", Ex)));
+    burst.extend(alice.encode(&deq(1, Flags::NOACK)));
+    burst.extend(looked(&Look::Ping, 7));
+    burst.extend(alice.encode(&deq(2, Flags::NOACK)));
+    burst.extend(looked(&Look::Ping, 8));
+    alice.write(&burst).await;
+    // Each frame acknowledges what is answered in it or before it, and no more.
+    granted(alice.answer().await);
+    assert_eq!(alice.acked, 1);
+    granted(alice.answer().await);
+    assert_eq!(alice.acked, 2);
+    assert_eq!(refused(alice.answer().await), Status::HasSublocks);
+    assert_eq!(alice.acked, 3);
+    assert_eq!(alice.next().await, FromServer::Seen { tag: 7, seen: Seen::Done });
+    assert_eq!(alice.acked, 3);
+    assert_eq!(alice.next().await, FromServer::Seen { tag: 8, seen: Seen::Done });
+    assert_eq!(alice.acked, 4, "a release without an answer is proved");
+    assert_eq!(done(alice.ask(&deq(1, NONE)).await), Status::Released);
+}
+
+#[tokio::test]
+async fn looks_that_end_sessions_are_answered_in_their_turn_too() {
+    let server = server().await;
+    let (mut alice, id) = Speaker::opened_as(&server, session(15_000, false)).await;
+    let expire = Look::Administer(Administer::ExpireSession { session: id, reason: "enough".into() });
+    let burst = [alice.encode(&root(1, "a", Ex, NONE)), looked(&expire, 7)].concat();
+    alice.write(&burst).await;
+    granted(alice.answer().await);
+    assert_eq!(alice.next().await, FromServer::Seen { tag: 7, seen: Seen::Done });
+    assert_eq!(alice.end_status().await, Some(Status::SessionLost));
+}
+
+#[tokio::test]
+async fn a_second_session_begins_its_numbers_anew() {
+    let server = server().await;
+    let (mut alice, first) = Speaker::opened_as(&server, session(15_000, false)).await;
+    granted(alice.enq(1, "a", Ex, NONE).await);
+    let mut burst = alice.encode(&Request::Close);
+    burst.extend(looked(&Look::Ping, 7));
+    burst.extend(looked(&Look::Open(session(15_000, true)), 8));
+    burst.extend(encoded(&root(1, "a", Ex, NONE), 1, 0));
+    alice.write(&burst).await;
+    assert_eq!(done(alice.answer().await), Status::Done);
+    assert_eq!(alice.next().await, FromServer::Seen { tag: 7, seen: Seen::Done });
+    let FromServer::Seen { tag: 8, seen: Seen::Opened(opened) } = alice.next().await else {
+        panic!("opened")
+    };
+    assert_ne!(opened.session, first);
+    (alice.received, alice.last, alice.acked) = (0, 1, 0);
+    granted(alice.answer().await);
+    assert_eq!(alice.acked, 1);
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ refusals! {
     "ack-header-flags"         "ack"      "flags"    b"\x01"             "C BADPARAM ACK: header flags at byte 5: must be 0, is 0x1"
 
     // the connection
-    "hello-magic"              "hello"    "magic"    b"ENQ\x02"          "C PROTOCOL HELLO: magic at byte 24: these bytes are not this protocol"
+    "hello-magic"              "hello"    "magic"    b"ENQ\x02"          "S PROTOCOL HELLO: magic at byte 24: these bytes are not this protocol"
     "hello-agent"              "hello"    "agent"    b"\x02\0\xc3\x28"   "C BADPARAM HELLO: agent at byte 43: the text is not UTF-8"
     "welcome-members"          "welcome"  "members"  b"\xff\xff"         "C MALFORMED WELCOME: members at byte 83: needs 131070 bytes, has 35"
     "acked-extensions"         "acked"    "extensions" b"\x04\0\x07\x80\0\0" "C UNSUPPORTED ACKED: extensions at byte 26: critical extension 7 is not known here"

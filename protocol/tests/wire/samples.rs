@@ -364,6 +364,11 @@ fn events() -> Vec<(&'static str, Event)> {
     ]
 }
 
+/// The acknowledgement a sample travels with: none before there is a session.
+fn ack(name: &str, ack: u64) -> u64 {
+    if ["open", "seen-opened"].contains(&name) { 0 } else { ack }
+}
+
 /// All of them, in the order of their kinds.
 pub(crate) fn all() -> Vec<(&'static str, Said<'static>)> {
     let hello = Hello {
@@ -400,12 +405,18 @@ pub(crate) fn all() -> Vec<(&'static str, Said<'static>)> {
         ("error", Said::Fatal(version)),
     ];
     all.extend(
-        looks().into_iter().map(|(name, look)| (name, Said::Look { tag: 0x0102_0304, ack: 17, look })),
+        looks()
+            .into_iter()
+            .map(|(name, look)| (name, Said::Look { tag: 0x0102_0304, ack: ack(name, 17), look })),
     );
     all.extend(
         requests().into_iter().map(|(name, request)| (name, Said::Request { number: 42, ack: 17, request })),
     );
-    all.extend(seen().into_iter().map(|(name, seen)| (name, Said::Seen { tag: 0x0102_0304, ack: 42, seen })));
+    all.extend(
+        seen()
+            .into_iter()
+            .map(|(name, seen)| (name, Said::Seen { tag: 0x0102_0304, ack: ack(name, 42), seen })),
+    );
     all.extend(replies().into_iter().map(|(name, reply)| {
         (name, Said::Answer { number: 18, ack: 42, answer: Answer { request: 42, place: place(99), reply } })
     }));

@@ -8,7 +8,7 @@ use super::{
 };
 use enq_protocol::vocabulary::Status;
 use enq_protocol::wire::{
-    DecodeError, FRAME_LEN_MAX, Family, FromClient, FromServer, Kind, Look, Outcome, Request, cut,
+    DecodeError, FRAME_LEN_MAX, Family, Fault, FromClient, FromServer, Kind, Look, Outcome, Request, cut,
 };
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
@@ -128,7 +128,12 @@ fn verdict(bytes: &[u8]) -> String {
 }
 
 fn told(error: &DecodeError) -> String {
-    let class = if error.outcome() == Outcome::Refuse { 'E' } else { 'C' };
+    // Who does not begin with the magic does not speak this protocol and would not understand an ERROR.
+    let class = match (error.fault, error.outcome()) {
+        (Fault::BadMagic, _) => 'S',
+        (_, Outcome::Refuse) => 'E',
+        (_, Outcome::Close) => 'C',
+    };
     format!("{class} {} {error}", error.status())
 }
 

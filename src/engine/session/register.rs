@@ -261,11 +261,12 @@ impl Register {
         self.to_send_weight
     }
 
-    /// Sends what was taken over, until `encode` has had enough and says false; what was sent with a number is kept.
-    pub fn send(&mut self, mut encode: impl FnMut(&Entry) -> bool) {
+    /// Sends what was taken over, until `encode` has had enough and says false; it hears whether an entry is the last.
+    /// What was sent with a number is kept.
+    pub fn send(&mut self, mut encode: impl FnMut(&Entry, bool) -> bool) {
         while let Some(entry) = self.to_send.pop_front() {
             self.to_send_weight -= entry.weight();
-            let more = encode(&entry);
+            let more = encode(&entry, self.to_send.is_empty());
             if entry.number != 0 {
                 self.sent = entry.number;
                 self.retained.push_back(entry);

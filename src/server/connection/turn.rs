@@ -43,8 +43,11 @@ impl Connection {
         let result = self.frames(&mut read, now, received);
         self.read = read;
         for (tag, session, reason) in mem::take(&mut self.to_expire) {
+            if let Some(cell) = self.session.clone() {
+                self.encode_all(&cell, &mut cell.in_half.lock());
+            }
             let seen = look::expire(&self.shared, now, session, &reason, &mut self.scratch);
-            self.answer_look(tag, &seen, 0);
+            self.answer_look(tag, &seen, self.told);
         }
         result
     }
@@ -80,6 +83,7 @@ impl Connection {
             if register.has_ended() {
                 self.session = None;
                 self.phase = Phase::Parted;
+                self.told = 0;
             }
             match next {
                 Next::Session => {}
@@ -248,11 +252,15 @@ impl Connection {
         session: Option<(&Arc<SessionCell>, &mut Register)>,
     ) -> Next {
         let renews = matches!(look.as_deref(), Ok(Look::Renew));
-        if self.out.len() > outbox::SOFT && !renews {
+        if (self.out.len() > outbox::SOFT || self.parked_requests > 0) && !renews {
             self.paused = true;
             return Next::Pause;
         }
-        let ack = session.as_ref().map_or(0, |(_, register)| register.last());
+        let session = session.map(|(cell, register)| {
+            // What was asked before is answered before, so that the answer of a look proves it.
+            self.encode_all(cell, register);
+            cell
+        });
         let shared = Arc::clone(&self.shared);
         let mut next = Next::Frame;
         let seen = match look.map(|look| *look) {
@@ -267,17 +275,17 @@ impl Connection {
                     self.session = Some(cell);
                     self.phase = Phase::Attached;
                     self.attached = true;
+                    self.told = 0;
                     next = Next::Session;
                     Seen::Opened(opened)
                 }
             },
             Ok(look) => {
-                let session = session.map(|(cell, _)| &**cell);
+                let session = session.map(|cell| &**cell);
                 Looker { shared: &shared, now, session }.look(look, &mut self.scratch)
             }
         };
-        self.answer_look(tag, &seen, ack);
-        self.told = self.told.max(ack);
+        self.answer_look(tag, &seen, self.told);
         next
     }
 
@@ -294,34 +302,51 @@ impl Connection {
 
     /// Takes over what the session is to be told and encodes it as far as there is room.
     pub(super) fn encode_from(&mut self, cell: &SessionCell, register: &mut Register) {
+        // Of a session that has ended, and when the server stops, everything is said while it is at hand.
+        let at_once = register.has_ended() || self.shared.stop.is_cancelled();
+        if self.encode_up_to(if at_once { usize::MAX } else { outbox::ENCODED }, cell, register) {
+            return;
+        }
+        // Requests without answers are acknowledged by what is said next, or by nothing else.
+        if !self.more_to_send && register.last() > self.told {
+            self.told = register.last();
+            let acked = wire::acknowledge(Kind::ACKED, self.told, &mut self.out);
+            assert!(acked.is_ok(), "an acknowledgement fits into a frame");
+        }
+    }
+
+    /// Encodes all that the session is to be told; whatever is said next may acknowledge all that was executed.
+    fn encode_all(&mut self, cell: &SessionCell, register: &mut Register) {
+        self.encode_up_to(usize::MAX, cell, register);
+        self.told = register.last();
+    }
+
+    /// Encodes what the session is to be told, while less than `room` is encoded. Says whether anything was said.
+    ///
+    /// A frame acknowledges the requests that were executed and whose answers are in it or before it: the last frame
+    /// all of them, an earlier one those up to the request that it answers.
+    fn encode_up_to(&mut self, room: usize, cell: &SessionCell, register: &mut Register) -> bool {
         {
             let mut half = cell.out_half.lock();
             if half.outgoing.has_unsent() {
                 register.take_over(&mut half.outgoing);
             }
         }
-        // Of a session that has ended, and when the server stops, everything is said while it is at hand.
-        let at_once = register.has_ended() || self.shared.stop.is_cancelled();
-        let room = if at_once { usize::MAX } else { outbox::ENCODED };
-        if self.out.len() < room {
-            let before = self.out.len();
-            let (out, last, metrics) = (&mut self.out, register.last(), &self.shared.metrics);
-            register.send(|entry| {
-                outbox::encode(entry, last, out);
+        let before = self.out.len();
+        if before < room {
+            let (out, told, metrics) = (&mut self.out, &mut self.told, &self.shared.metrics);
+            let executed = register.last();
+            register.send(|entry, is_last| {
+                *told = if is_last { executed } else { outbox::answered(entry).unwrap_or(*told) };
+                outbox::encode(entry, *told, out);
                 if let Some(status) = outbox::refusal(entry) {
                     metrics.count_refused(status);
                 }
                 out.len() < room
             });
-            // Requests without answers are acknowledged by what is said next, or by nothing else.
-            let said = self.out.len() > before;
-            if !said && register.last() > self.told {
-                let acked = wire::acknowledge(Kind::ACKED, register.last(), &mut self.out);
-                assert!(acked.is_ok(), "an acknowledgement fits into a frame");
-            }
-            self.told = register.last();
         }
         self.more_to_send = register.has_to_send();
+        self.out.len() > before
     }
 
     /// A peer whose numbers make no sense has lost its mind: its session ends.

@@ -39,7 +39,7 @@ fn answer(register: &mut Register, outgoing: &mut Outgoing, count: u64, len: u32
         outgoing.append_answer(SOMEWHERE, len, Told::Answer { request, said: Said::Done(Status::Done) });
     }
     register.take_over(outgoing);
-    register.send(|_| true);
+    register.send(|_, _| true);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn an_output_cannot_be_acknowledged_before_it_is_sent() {
     outgoing.append_event(SOMEWHERE, Said::Demoted { handle: handle(2) });
     register.take_over(&mut outgoing);
     assert_eq!(register.acknowledge(1), Err(Status::AckRange));
-    register.send(|_| false);
+    register.send(|_, _| false);
     assert_eq!(register.acknowledge(1), Ok(()));
     assert_eq!(register.acknowledge(2), Err(Status::AckRange));
 }
@@ -157,7 +157,7 @@ fn notices_are_not_kept_and_dropped_when_nobody_listens() {
     outgoing.append_foreign(SOMEWHERE, Said::Demoted { handle: handle(1) });
     register.take_over(&mut outgoing);
     let mut numbers = Vec::new();
-    register.send(|entry| {
+    register.send(|entry, _| {
         numbers.push(entry.number);
         true
     });
