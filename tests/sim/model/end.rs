@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Session(End),
-    Sublocks { invalidate: bool },
+    Sublocks { under: u64, invalidate: bool },
 }
 
 impl Kind {
@@ -61,7 +61,8 @@ impl Model {
         if !legal(flags, Call::ReleaseAll, None) {
             return self.refuse(session, Status::BadParam);
         }
-        let mut under = vec![self.locks[index].id];
+        let root = self.locks[index].id;
+        let mut under = vec![root];
         let mut locks = Vec::new();
         while let Some(id) = under.pop() {
             let sublocks = self.locks.iter().filter(|lock| lock.parent == Some(id) && !lock.sealed);
@@ -73,7 +74,20 @@ impl Model {
             return; // There is no end.
         }
         let invalidate = flags.0 & Flags::IVVALBLK.0 != 0;
-        self.seal(locks, session, Kind::Sublocks { invalidate });
+        self.seal(locks, session, Kind::Sublocks { under: root, invalidate });
+    }
+
+    /// E1: what a path makes in a subtree while that subtree ends is sealed with the others.
+    pub(super) fn seal_new(&mut self, id: u64, parent: Option<u64>) {
+        let Some(parent) = parent else { return };
+        let ending = self.endings.iter_mut().find(|ending| match ending.kind {
+            Kind::Sublocks { under, .. } => under == parent || ending.locks.contains(&parent),
+            Kind::Session(_) => false,
+        });
+        if let Some(ending) = ending {
+            ending.locks.push(id);
+            self.lock_mut(id).sealed = true;
+        }
     }
 
     fn seal(&mut self, locks: Vec<u64>, session: u64, kind: Kind) {

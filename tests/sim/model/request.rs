@@ -145,6 +145,7 @@ impl Model {
             by_handle: false,
             intent: false,
         });
+        self.seal_new(id, parent);
         id
     }
 

@@ -18,7 +18,7 @@ impl Model {
     }
 
     /// P3: after the sweeps the path requests that they served go on, in the order of their grants.
-    pub(super) fn paths_go_on(&mut self) {
+    fn paths_go_on(&mut self) {
         for (id, grant) in std::mem::take(&mut self.going_on) {
             if let Some(path) = self.paths.iter().position(|path| path.waits == Some(id)) {
                 self.path_goes_on(path, grant);
