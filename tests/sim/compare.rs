@@ -5,7 +5,7 @@
 
 use crate::model::Model;
 use crate::translate::{self, Owned};
-use crate::words::{Command, End, Event, Name, Place, Step, What, Which};
+use crate::words::{Command, End, Event, Name, Place, Step, Under, What, Which};
 use enq::engine::{Instant, Limits, Output, Shard};
 use enq_protocol::vocabulary::{LockFilter, LockId, LockView};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +73,9 @@ impl Pair {
         let asks = |session: u64| !self.over.contains(&session) && !self.model.is_ending(session);
         let fresh = |session: u64, handle: u32| asks(session) && !self.is_used((session, handle));
         match command {
+            Command::New { ask, handle, under: Under::Lock(parent), .. } => {
+                fresh(ask.session, *handle) && self.may_name(ask.session, parent)
+            }
             Command::New { ask, handle, .. } => fresh(ask.session, *handle),
             Command::Path { ask, handles, .. } => handles.iter().all(|handle| fresh(ask.session, *handle)),
             Command::Convert { session, lock, .. }
