@@ -162,7 +162,6 @@ impl Model {
         if lock.queue == Queue::Converting {
             self.put_back(lock.id);
         }
-        self.touch(&lock.at);
         let orphan = self.lock_mut(lock.id);
         (orphan.session, orphan.sealed) = (None, false);
     }

@@ -7,6 +7,7 @@ use enq_protocol::vocabulary::{Flags, LockMode};
 impl Model {
     /// Sweeps every resource that was touched, and those that are touched meanwhile (E1).
     pub(super) fn sweep_touched(&mut self) {
+        self.paths_go_on(); // Those that the sweep of a demotion let through (C5).
         while !self.touched.is_empty() {
             while !self.touched.is_empty() {
                 let at = self.touched.remove(0);
