@@ -1,6 +1,6 @@
 //! The tables and examples of `PROTOCOL.md` are those of the code.
 
-use super::layout::{blocks, bytes, table};
+use super::layout::{DOCUMENT, blocks, bytes, table};
 use enq_protocol::vocabulary::{Flags, LockMode, Status};
 use enq_protocol::wire::Kind;
 use std::{fs, path::Path};
@@ -48,6 +48,18 @@ fn the_modes_of_the_document_are_those_of_the_code() {
         })
         .collect();
     assert_eq!(table("Modes"), code);
+}
+
+#[test]
+fn value_blocks_move_as_the_rules_of_locking_say() {
+    let rules = include_str!("../../../docs/locking.md");
+    let cells = |document: &'static str| -> Vec<Vec<&'static str>> {
+        let rows = document.lines().skip_while(|line| !line.starts_with("| held before"));
+        let rows = rows.take_while(|line| line.starts_with('|'));
+        rows.skip(2).map(|row| row.trim_matches('|').split('|').skip(1).map(str::trim).collect()).collect()
+    };
+    assert_eq!(cells(rules).len(), 7, "a row for a new lock and one for each mode");
+    assert_eq!(cells(DOCUMENT), cells(rules));
 }
 
 #[test]
