@@ -91,7 +91,9 @@ async fn live(mut speaker: Speaker, seed: u64) {
         assert_eq!(done(answer(&mut speaker).await), Status::Released);
     }
     speaker.send(&root(1, "last", Cr, NONE)).await;
-    granted(answer(&mut speaker).await);
+    // Another's conversion may stand before it.
+    let last = answer(&mut speaker).await;
+    assert!(matches!(last, Reply::Granted(_) | Reply::Queued { .. }), "{last:?}");
     // An up-conversion may wait for ever, or be refused; the end of the session ends it.
     speaker.send(&convert(1, Ex, NONE)).await;
     let _ = answer(&mut speaker).await;
