@@ -1,4 +1,4 @@
-//! Leaving: rules X, V2 and V4, P5 and P6.
+//! Leaving: rules U, V2 and V4, P5 and P6.
 
 use super::tables::{Call, legal, writes_block};
 use super::{Lock, Model, Queue};
