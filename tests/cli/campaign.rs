@@ -1,7 +1,8 @@
 //! Many runs, each of which is hit at a random moment: nothing is alive after the lease, and the exit code is true.
 //!
-//! A few in the gate; `ENQ_CAMPAIGN_RUNS=200 cargo test --test cli campaign` for more. Each run prints its seed when it
-//! fails; `ENQ_CAMPAIGN_SEED` runs that one again.
+//! A few in the gate; `ENQ_CAMPAIGN_RUNS=200 cargo test --test cli campaign` for more, with
+//! `ENQ_CAMPAIGN_BLOW=ServerKilled` all of one kind. Each run prints its seed when it fails; `ENQ_CAMPAIGN_SEED` runs
+//! that one again.
 
 use std::{env, os::unix::process::CommandExt as _, time::Duration};
 
@@ -68,12 +69,19 @@ impl Blow {
     }
 }
 
+fn blow_of(seed: u64) -> Blow {
+    BLOWS[usize::try_from(seed).unwrap_or(0) % BLOWS.len()]
+}
+
 #[tokio::test]
 async fn campaign() {
     let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let runs = usize::try_from(number("ENQ_CAMPAIGN_RUNS").unwrap_or(7)).unwrap_or(usize::MAX);
+    let only = env::var("ENQ_CAMPAIGN_BLOW").ok();
+    let is_wanted = |seed: &u64| only.as_ref().is_none_or(|only| *only == format!("{:?}", blow_of(*seed)));
     let seeds: Vec<u64> = match number("ENQ_CAMPAIGN_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("ENQ_CAMPAIGN_RUNS").unwrap_or(7)).collect(),
+        None => (0..u64::MAX / 2).filter(is_wanted).take(runs).collect(),
     };
     for some in seeds.chunks(TOGETHER) {
         let mut runs: JoinSet<()> = some.iter().map(|seed| one_run(*seed)).collect();
@@ -86,7 +94,7 @@ async fn campaign() {
 async fn one_run(seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     // Each blow comes in its turn, the moment is drawn: within the start of three processes, or in the middle of work.
-    let blow = BLOWS[usize::try_from(seed).unwrap_or(0) % BLOWS.len()];
+    let blow = blow_of(seed);
     let late = if random.random_bool(0.5) { 60 } else { 1_500 };
     let moment = Duration::from_millis(random.random_range(0..late));
     let story = format!("ENQ_CAMPAIGN_SEED={seed}: {blow:?} after {moment:?}");
