@@ -101,6 +101,10 @@ impl Taste {
             7 => Command::Continue,
             8 => Command::Tick,
             9 => self.set_policy(random),
+            10 if random.random_ratio(1, 3) => {
+                let (_, lock) = self.lock(random, pair, |lock| lock.wish.is_some());
+                Command::EndRequest { lock }
+            }
             10 => {
                 let (_, lock) = self.lock(random, pair, |lock| lock.session.is_none());
                 Command::ForceRelease { lock, stale: random.random_ratio(1, 6), by: 999 }

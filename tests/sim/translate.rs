@@ -85,7 +85,9 @@ impl Owned {
                 let seq = shard.show_lock(now, owned.id).map_or(0, |view| view.seq.0);
                 owned.version = seq + u64::from(*stale);
             }
-            Command::SetPriority { lock: which, .. } => owned.id = id(*which),
+            Command::EndRequest { lock: which } | Command::SetPriority { lock: which, .. } => {
+                owned.id = id(*which);
+            }
             _ => {}
         }
         owned
@@ -148,6 +150,7 @@ impl Owned {
                 by: SessionId(*by),
                 reason: "why",
             },
+            Command::EndRequest { .. } => Input::EndRequest { lock: self.id },
             Command::SetPriority { priority, .. } => {
                 Input::SetPriority { lock: self.id, priority: *priority }
             }

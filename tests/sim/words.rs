@@ -103,6 +103,9 @@ pub(crate) enum Command {
         stale: bool,
         by: u64,
     },
+    EndRequest {
+        lock: Which,
+    },
     SetPriority {
         lock: Which,
         priority: u8,

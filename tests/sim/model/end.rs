@@ -167,7 +167,7 @@ impl Model {
     }
 
     /// An administrator's lock, that must not be sealed.
-    fn any_lock(&self, which: Which, known: &BTreeMap<Name, u64>) -> Option<usize> {
+    pub(super) fn any_lock(&self, which: Which, known: &BTreeMap<Name, u64>) -> Option<usize> {
         self.by_id(known.get(&which.name).copied()).filter(|index| !self.locks[*index].sealed)
     }
 

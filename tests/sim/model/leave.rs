@@ -157,6 +157,20 @@ impl Model {
         self.say(session, What::Done(Status::Done));
     }
 
+    /// U7: an administrator ends what waits, as a cancel would.
+    pub(super) fn end_request(&mut self, which: Which, known: &BTreeMap<Name, u64>) {
+        let Some(index) = self.any_lock(which, known) else {
+            return self.refuse(0, Status::NoSuchLock);
+        };
+        let lock = self.locks[index].clone();
+        match self.path_that_waits(lock.id) {
+            Some(path) => self.undo(path, Some(Status::Forced), false),
+            None if lock.wish.is_some() => self.withdraw(&lock, Status::Forced),
+            None => return self.say(0, What::Done(Status::CancelGrant)),
+        }
+        self.say(0, What::Done(Status::Done));
+    }
+
     /// U3, U4, U7: what waits goes, what converts goes back.
     fn withdraw(&mut self, lock: &Lock, status: Status) {
         if lock.queue == Queue::Converting {

@@ -198,6 +198,7 @@ impl Model {
                 self.spaces.remove(space);
             }
             Command::ForceRelease { lock, stale, by } => self.force_release(*lock, *stale, *by, known),
+            Command::EndRequest { lock } => self.end_request(*lock, known),
             Command::SetPriority { lock, priority } => self.set_priority(*lock, *priority, known),
             Command::RaiseEpoch { epoch } => self.epoch = self.epoch.max(u64::from(*epoch)),
         }
