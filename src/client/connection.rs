@@ -69,8 +69,9 @@ async fn greet(server: &str) -> Result<(Arc<Link>, TcpStream, BytesMut), Connect
     let mut inbound = BytesMut::with_capacity(READ_LEN);
     while peer.welcome().is_none() {
         if stream.read_buf(&mut inbound).await.map_err(cannot)? == 0 {
-            let what = "it closes the connection without a word".into();
-            return Err(ConnectError::PeerMisbehaved { server: server.into(), what });
+            // It died, or it does not speak this protocol: either way no server was reached.
+            let what = "it closed the connection before it answered";
+            return Err(cannot(io::Error::new(io::ErrorKind::UnexpectedEof, what)));
         }
         match peer.receive(clock::now(), &mut inbound, &mut Vec::new()) {
             Ok(()) => {}

@@ -4,7 +4,11 @@ use std::{fs, process::Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    process::Command,
+};
 
 use crate::stage::{Server, code_of, end_of, eventually, pid_of, said, send, start};
 
@@ -45,6 +49,21 @@ async fn the_exit_code_says_what_happened() {
     }
     send(pid_of(&holder), Signal::SIGTERM);
     assert_eq!(code_of(&mut holder).await, Some(143));
+}
+
+/// A server that is killed between the connect and its WELCOME was not reached, it is no stranger.
+#[tokio::test]
+async fn a_server_that_dies_before_it_answers_was_not_reached() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let server = Server::start().await;
+    let run = tokio::spawn(end_of(server.enq(&["run", "--server", &address, "x", "--", "true"])));
+    let (mut stream, _) = listener.accept().await.expect("somebody comes");
+    stream.read_buf(&mut Vec::new()).await.expect("it says HELLO");
+    drop((stream, listener));
+    let output = run.await.expect("it runs to its end");
+    assert_eq!(output.status.code(), Some(69), "{}", said(&output));
+    assert!(said(&output).starts_with("enq: UNREACHABLE: "), "{}", said(&output));
 }
 
 #[tokio::test]
