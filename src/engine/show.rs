@@ -299,4 +299,28 @@ mod tests {
             Statistics { timeouts: 1, deq: 2, locks: 0, resources: 0, converting: 0, waiting: 0, ..midway };
         assert_eq!(story.shard.statistics(), end);
     }
+
+    /// A list that is too long is cut short, and says how long it is.
+    #[test]
+    fn what_is_cut_short_is_counted() {
+        let shard = Shard::new(0, Limits::default(), 1, 1);
+        let mut out = Vec::new();
+        let mut story = Story { shard, now_ms: 0 };
+        let name = ResourceName::new(b"X").unwrap();
+        let shown = u32::try_from(super::SHOWN_MAX).unwrap();
+        for who in 1..=shown + 1 {
+            let (session, mode) = (SessionId(who.into()), LockMode::Cr);
+            let (flags, owner) = (Flags::NONE, Owner::default());
+            let ask = Ask { session, mode, flags, owner, timeout_ms: None, priority: 0, reason: &[] };
+            let under = Under::Lockspace(LockspaceId(0));
+            let handle = Handle::new(who).unwrap();
+            story.shard.step(Instant::START, Input::Enq { ask, handle, under, name: &name }, &mut out);
+        }
+        story.enq(shown + 2, LockMode::Ex, Flags::NONE, None);
+        let view = story.shard.show_resource(Instant::START, LockspaceId(0), &[name]).unwrap();
+        assert_eq!((view.locks.len(), view.lock_count), (super::SHOWN_MAX, shown + 2));
+        let LockRef::Id(waiting) = story.lock(shown + 2) else { panic!("it has an id") };
+        let (edges, total) = story.shard.blocked_by(Instant::START, waiting).unwrap();
+        assert_eq!((edges.len(), total), (super::SHOWN_MAX, shown + 1));
+    }
 }
