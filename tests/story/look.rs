@@ -147,5 +147,9 @@ fn edges(
         };
         format!("{name}  {verb} {} {why}", stage.cast.name_of_id(edge.lock.lock))
     };
+    // A list that was cut short is told by its length alone.
+    if usize::try_from(count) != Ok(edges.len()) {
+        return Ok(vec![format!("{name}  {verb} {count} locks, {} shown", edges.len())]);
+    }
     Ok(edges.iter().map(line).collect())
 }
