@@ -134,7 +134,9 @@ async fn one_run(seed: u64) {
     assert!(blow.codes().contains(&code), "{story}: exit code {code:?}");
     assert_eq!(marked(&mark), [] as [i32; 0], "{story}: still alive after {took:?}");
     if code != Some(69) {
-        assert!(took < TTL, "{story}: took {took:?}");
+        // The gate shares its machine with other tests; the long campaign has it for itself and grants nothing.
+        let busy = if env::var("ENQ_CAMPAIGN_RUNS").is_ok() { Duration::ZERO } else { TTL };
+        assert!(took < TTL + busy, "{story}: took {took:?}");
     }
 }
 
