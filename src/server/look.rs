@@ -58,7 +58,7 @@ impl Looker<'_> {
                 Seen::Token { live: table.is_live(lockspace, &path, seq) }
             }
             Look::Administer(administer) => self.administer(&administer, scratch),
-            Look::Open(_) => Seen::Refused(Status::State),
+            Look::Open(_) | Look::Resume(_) => Seen::Refused(Status::State),
         }
     }
 

@@ -106,7 +106,7 @@ impl Phase {
             FromClient::Ack => Ok(Meaning::Ack),
             // One session a connection at a time.
             FromClient::Look { look: Ok(look), .. }
-                if self == Phase::Attached && matches!(*look, Look::Open(_)) =>
+                if self == Phase::Attached && matches!(*look, Look::Open(_) | Look::Resume(_)) =>
             {
                 Err(Misbehaved::told(Status::State))
             }

@@ -103,7 +103,7 @@ fn first_frames() -> [(&'static str, Vec<u8>, Fate); FIRST_FRAMES] {
         ("a length of 0", vec![0; 30], Silence),
         ("a length below the header", with(hello.clone(), 0, &23_u32.to_le_bytes()), Silence),
         ("an unknown kind", frame(0x7E, 0, &[0; 6]), Closed(Status::Unsupported)),
-        ("a kind set aside", frame(0x03, 0, &[0; 6]), Closed(Status::Unsupported)),
+        ("a kind set aside", frame(0x02, 0, &[0; 6]), Closed(Status::Unsupported)),
         ("reserved bits", reserved, Closed(Status::BadParam)),
         ("header flags", flags, Closed(Status::BadParam)),
         ("a look before HELLO", ping, Closed(Status::State)),

@@ -66,7 +66,6 @@ kinds! {
     // client to server: the connection
     HELLO              0x01 true  "The first frame of a connection."
     AUTH               0x02 false "Set aside: the answer to a CHALLENGE."
-    RESUME             0x03 false "Set aside: go on with a session on a new connection."
     ACK                0x04 true  "Nothing but the header's acknowledgement; it is not answered, and it renews the lease."
 
     // client to server: looks, and what else travels like them
@@ -91,6 +90,7 @@ kinds! {
     SET_PRIORITY       0x22 true  "Set the deadlock priority of a lock."
     REFUSE_REQUEST     0x23 false "Set aside: refuse a request that waits."
     SCAN               0x24 false "Set aside: search for deadlocks now."
+    RESUME             0x25 true  "Go on with a session on this connection."
 
     // client to server: numbered requests
     ENQ                0x40 true  "Ask for a new lock."
@@ -110,7 +110,6 @@ kinds! {
     // server to client: the connection
     WELCOME            0x81 true  "The answer to HELLO."
     CHALLENGE          0x82 false "Set aside: prove who you are."
-    RESUMED            0x83 false "Set aside: the answer to RESUME."
     ACKED              0x84 true  "Nothing but the header's acknowledgement."
 
     // server to client: what was seen
@@ -125,6 +124,7 @@ kinds! {
     SEEN_SPACES        0x98 true  "Lockspaces."
     SEEN_STATISTICS    0x99 true  "The counters."
     SEEN_TOKEN         0x9A true  "The grant is live, or not."
+    SEEN_RESUMED       0x9B true  "The session goes on here."
     SEEN_REFUSED       0x9F true  "No."
 
     // server to client: numbered answers

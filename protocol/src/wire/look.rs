@@ -6,7 +6,7 @@ use crate::vocabulary::{
 };
 use alloc::{boxed::Box, vec::Vec};
 
-use super::{Administer, OpenSession, Opened};
+use super::{Administer, OpenSession, Opened, Resume, Resumed};
 
 /// What is asked, beside the tag. Opening a session and administration travel the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Look {
     Renew,
     /// Begin a session on this connection.
     Open(OpenSession),
+    /// Go on with a session on this connection.
+    Resume(Resume),
     /// One lock.
     Lock(LockId),
     /// One resource with its queues.
@@ -76,6 +78,8 @@ pub enum Seen {
     Renewed(u32),
     /// The session that began.
     Opened(Opened),
+    /// The session goes on here. What it has not received follows.
+    Resumed(Resumed),
     /// One lock.
     Lock(Box<LockView>),
     /// One resource, with those sessions that hold or wait.

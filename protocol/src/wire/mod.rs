@@ -25,4 +25,4 @@ pub use hello::{Fatal, Hello, MAGIC, PROTOCOL_VERSION, Welcome};
 pub use look::{Look, Seen};
 pub use reply::{Answer, Reply};
 pub use request::{Cancel, Convert, Deq, DeqAll, Enq, EnqPath, Request};
-pub use session::{Administer, OpenSession, Opened, Space, SpaceReply};
+pub use session::{Administer, OpenSession, Opened, Resume, Resumed, Space, SpaceReply};

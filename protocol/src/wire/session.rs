@@ -41,6 +41,26 @@ pub struct Opened {
     pub ttl_ms: u32,
 }
 
+/// RESUME: go on with a session on this connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Which.
+    pub session: SessionId,
+    /// What opens it.
+    pub secret: [u8; 16],
+    /// The last number of the server's stream that the client has received; 0 for none. All after it is sent again.
+    pub received: u64,
+}
+
+/// RESUMED: the session goes on here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// The last request that was executed: the next one to execute is the one after it.
+    pub executed: u64,
+    /// The lease, which runs anew.
+    pub ttl_ms: u32,
+}
+
 /// What is asked of lockspaces. Create, set and remove are numbered requests, the others are looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Space {

@@ -256,7 +256,12 @@ fn looks() -> Vec<(&'static str, Look)> {
             }),
         ),
         ("set-priority", Look::Administer(Administer::SetPriority { lock: lock(9), priority: 4 })),
+        ("resume", Look::Resume(Resume { session: session(3), secret: secret(), received: 18 })),
     ]
+}
+
+fn secret() -> [u8; 16] {
+    core::array::from_fn(|at| 0xA0 + u8::try_from(at).unwrap())
 }
 
 fn seen() -> Vec<(&'static str, Seen)> {
@@ -289,11 +294,10 @@ fn seen() -> Vec<(&'static str, Seen)> {
         waiting: 13,
         sessions: 14,
     };
-    let secret = core::array::from_fn(|at| 0xA0 + u8::try_from(at).unwrap());
     vec![
         ("seen-done", Seen::Done),
         ("seen-renewed", Seen::Renewed(15_000)),
-        ("seen-opened", Seen::Opened(Opened { session: session(3), secret, ttl_ms: 15_000 })),
+        ("seen-opened", Seen::Opened(Opened { session: session(3), secret: secret(), ttl_ms: 15_000 })),
         ("seen-lock", Seen::Lock(Box::new(lock_view()))),
         ("seen-resource", Seen::Resource { resource: Box::new(resource), sessions: vec![session_view()] }),
         ("seen-edges", Seen::Edges { edges, total: 4, sessions: vec![session_view()] }),
@@ -302,6 +306,7 @@ fn seen() -> Vec<(&'static str, Seen)> {
         ("seen-spaces", Seen::Spaces(vec![space_view()])),
         ("seen-statistics", Seen::Statistics(statistics)),
         ("seen-token", Seen::Token { live: true }),
+        ("seen-resumed", Seen::Resumed(Resumed { executed: 43, ttl_ms: 15_000 })),
         ("seen-refused", Seen::Refused(Status::NoSuchLock)),
     ]
 }
@@ -366,7 +371,7 @@ fn events() -> Vec<(&'static str, Event)> {
 
 /// The acknowledgement a sample travels with: none before there is a session.
 fn ack(name: &str, ack: u64) -> u64 {
-    if ["open", "seen-opened"].contains(&name) { 0 } else { ack }
+    if ["open", "seen-opened", "resume"].contains(&name) { 0 } else { ack }
 }
 
 /// All of them, in the order of their kinds.

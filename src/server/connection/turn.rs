@@ -130,6 +130,10 @@ impl Connection {
                     self.greet();
                     Ok(Next::Frame)
                 }
+                // No session can be taken up by another connection yet.
+                Meaning::Look { look: Ok(look), .. } if matches!(*look, Look::Resume(_)) => {
+                    Err(Misbehaved::told(Status::Session))
+                }
                 Meaning::Look { tag, look } => Ok(self.look(tag, look, now, None)),
                 Meaning::Ack => Ok(Next::Frame),
                 Meaning::Request { .. } => Err(Misbehaved::told(Status::State)),

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::super::{
-    Administer, DecodeError, EncodeError, Extension, Family, Fault, Header, Kind, Look, OpenSession,
+    Administer, DecodeError, EncodeError, Extension, Family, Fault, Header, Kind, Look, OpenSession, Resume,
 };
 use super::{
     reader::{Read, Reader},
@@ -39,6 +39,11 @@ impl Look {
             Kind::PING => Look::Ping,
             Kind::RENEW => Look::Renew,
             Kind::OPEN => Look::Open(open(&mut r)?),
+            Kind::RESUME => Look::Resume(Resume {
+                session: SessionId(r.u64("session")?),
+                secret: r.array("secret")?,
+                received: r.u64("received")?,
+            }),
             Kind::SHOW_LOCK => Look::Lock(LockId(r.u64("lock")?)),
             Kind::SHOW_RESOURCE => {
                 Look::Resource { lockspace: LockspaceId(r.u32("lockspace")?), path: r.path()? }
@@ -91,6 +96,11 @@ impl Look {
         match self {
             Look::Ping | Look::Renew | Look::Spaces | Look::Statistics => {}
             Look::Open(session) => write_open(&mut w, session),
+            Look::Resume(Resume { session, secret, received }) => {
+                w.u64(session.0);
+                w.raw(secret);
+                w.u64(*received);
+            }
             Look::Lock(lock) | Look::Blockers(lock) | Look::Blocked(lock) => w.u64(lock.0),
             Look::Resource { lockspace, path } => {
                 w.u32(lockspace.0);
@@ -136,6 +146,7 @@ impl Look {
             Look::Ping => Kind::PING,
             Look::Renew => Kind::RENEW,
             Look::Open(_) => Kind::OPEN,
+            Look::Resume(_) => Kind::RESUME,
             Look::Lock(_) => Kind::SHOW_LOCK,
             Look::Resource { .. } => Kind::SHOW_RESOURCE,
             Look::Blockers(_) => Kind::SHOW_BLOCKERS,

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::super::{DecodeError, EncodeError, Family, Fault, Header, Kind, Opened, Seen};
+use super::super::{DecodeError, EncodeError, Family, Fault, Header, Kind, Opened, Resumed, Seen};
 use super::{reader::Reader, writer::Writer};
 use crate::vocabulary::{LockPage, SessionId, Status};
 use alloc::boxed::Box;
@@ -27,6 +27,9 @@ impl Seen {
                 secret: r.array("secret")?,
                 ttl_ms: r.u32("ttl_ms")?,
             }),
+            Kind::SEEN_RESUMED => {
+                Seen::Resumed(Resumed { executed: r.u64("executed")?, ttl_ms: r.u32("ttl_ms")? })
+            }
             Kind::SEEN_LOCK => Seen::Lock(Box::new(r.lock_view()?)),
             Kind::SEEN_RESOURCE => {
                 Seen::Resource { resource: Box::new(r.resource_view()?), sessions: r.session_views()? }
@@ -62,6 +65,10 @@ impl Seen {
                 w.raw(secret);
                 w.u32(*ttl_ms);
             }
+            Seen::Resumed(Resumed { executed, ttl_ms }) => {
+                w.u64(*executed);
+                w.u32(*ttl_ms);
+            }
             Seen::Lock(lock) => w.lock_view(lock),
             Seen::Resource { resource, sessions } => {
                 w.resource_view(resource);
@@ -95,6 +102,7 @@ impl Seen {
             Seen::Done => Kind::SEEN_DONE,
             Seen::Renewed(_) => Kind::SEEN_RENEWED,
             Seen::Opened(_) => Kind::SEEN_OPENED,
+            Seen::Resumed(_) => Kind::SEEN_RESUMED,
             Seen::Lock(_) => Kind::SEEN_LOCK,
             Seen::Resource { .. } => Kind::SEEN_RESOURCE,
             Seen::Edges { .. } => Kind::SEEN_EDGES,
