@@ -131,12 +131,11 @@ async fn one_run(seed: u64) {
         .await;
     }
     let took = client::now().since(struck);
+    println!("{story}: exit code {code:?}, took {took:?}");
     assert!(blow.codes().contains(&code), "{story}: exit code {code:?}");
     assert_eq!(marked(&mark), [] as [i32; 0], "{story}: still alive after {took:?}");
     if code != Some(69) {
-        // The gate shares its machine with other tests; the long campaign has it for itself and grants nothing.
-        let busy = if env::var("ENQ_CAMPAIGN_RUNS").is_ok() { Duration::ZERO } else { TTL };
-        assert!(took < TTL + busy, "{story}: took {took:?}");
+        assert!(took < TTL, "{story}: took {took:?}");
     }
 }
 

@@ -39,9 +39,11 @@ pub(super) use front::run;
 /// The word that stands before an inner step. It is no verb: no user says it.
 pub(super) const INNER: &str = "__inner";
 
-/// How far before the end of the lease everything must be dead, for a lease of this length.
+/// How long before the end of the lease the keeper kills; the front does at half of it. A sixth of the lease: on a machine
+/// that is busy with something else, a process may wait for a few hundred milliseconds until it runs, and three of them
+/// have to, one after the other.
 fn margin(ttl: std::time::Duration) -> std::time::Duration {
-    (ttl / 20).clamp(std::time::Duration::from_millis(50), std::time::Duration::from_millis(500))
+    (ttl / 6).clamp(std::time::Duration::from_millis(150), std::time::Duration::from_secs(1))
 }
 
 /// Carries out the inner step that these arguments name.
