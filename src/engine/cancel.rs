@@ -7,6 +7,7 @@ use super::input::LockRef;
 use super::lock::{At, LockSlot};
 use super::output::{Output, Said};
 use super::path::Undo;
+use super::planted::Mistake;
 use super::shard::Shard;
 use enq_protocol::vocabulary::{Flags, LockId, SessionId, Status};
 
@@ -28,6 +29,7 @@ impl Shard {
                 Status::Done
             }
             (None, Some(slot)) if self.withdraw(slot, Status::Cancelled, out) => Status::Done,
+            (None, _) if self.limits.planted.is(Mistake::CancelDeniesTheGrant) => Status::Done,
             // U5: too late, and said so.
             (None, _) => Status::CancelGrant,
         };
@@ -59,6 +61,9 @@ impl Shard {
             At::Converting { granted, .. } => Some(granted),
         };
         self.tell(slot, Said::Ended { handle, status, holds, record: 0 }, out);
+        if status == Status::Timeout && self.limits.planted.is(Mistake::TimedOutStays) {
+            return true;
+        }
         if holds.is_none() {
             // U3: a new request leaves nothing behind.
             self.remove(slot);

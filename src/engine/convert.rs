@@ -7,6 +7,7 @@ use super::grant::{From, may_convert};
 use super::input::LockRef;
 use super::lock::{At, LockSlot, Which};
 use super::output::{Output, Said};
+use super::planted::Mistake;
 use super::shard::Shard;
 use super::value_block::{Cell, is_writer, movement};
 use enq_protocol::vocabulary::{
@@ -154,7 +155,9 @@ impl Shard {
         self.locks[slot].priority = asked.priority;
         let grant = self.grant(slot, From::InPlace, fit, asked.value);
         self.tell(slot, Said::Granted(grant), out);
-        self.touch(self.locks[slot].resource);
+        if !self.limits.planted.is(Mistake::DownConversionWakesNobody) {
+            self.touch(self.locks[slot].resource);
+        }
     }
 
     /// C6: from the granted to the conversion queue, keeping what it holds.
@@ -207,6 +210,8 @@ impl Shard {
         let At::Converting { granted, .. } = self.locks[slot].at else { return None };
         let (resource, stamp, now) = (self.locks[slot].resource, self.next_stamp(), self.now);
         self.dismiss(slot);
+        let forgets = self.limits.planted.is(Mistake::ConversionForgetsItsMode);
+        let granted = if forgets { LockMode::Nl } else { granted };
         let lock = &mut self.locks[slot];
         lock.at = At::Granted { granted };
         lock.marks.demoted = false;

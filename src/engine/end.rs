@@ -8,6 +8,7 @@ use super::limits::{LOOKED_AT_A_STEP, REMOVALS_A_STEP};
 use super::lock::{At, LockSlot, SessionSlot, Which};
 use super::output::{Output, Said};
 use super::path::{Told, Undo};
+use super::planted::Mistake;
 use super::shard::Shard;
 use super::value_block::is_writer;
 use enq_protocol::vocabulary::{Flags, SessionId, Status};
@@ -105,7 +106,7 @@ impl Shard {
                 End::ReleasedAll { invalidate } => self.end_lock(slot, invalidate, Told::Yes, out),
                 End::Closed if self.stays(slot) => self.orphan(slot),
                 End::Closed => self.end_lock(slot, false, Told::No, out),
-                End::Died if self.stays(slot) => self.orphan(slot),
+                End::Died if self.stays(slot) || self.forgets_the_queue(slot) => self.orphan(slot),
                 End::Died => self.end_lock(slot, true, Told::No, out),
             }
         }
@@ -190,7 +191,8 @@ impl Shard {
             self.tell(slot, said, out);
         }
         // E2: a writer that died leaves its block not valid.
-        if invalidate && is_writer(self.locks[slot].at.held()) {
+        let keeps = self.limits.planted.is(Mistake::ValueOutlivesItsWriter);
+        if invalidate && is_writer(self.locks[slot].at.held()) && !keeps {
             self.abandon_value(slot);
         }
         self.remove(slot);
@@ -200,6 +202,13 @@ impl Shard {
     fn stays(&self, slot: LockSlot) -> bool {
         let lock = &self.locks[slot];
         lock.at.held().is_some() && (lock.has(Flags::PERSISTENT) || lock.sublocks > 0)
+    }
+
+    /// Planted: a request that waits is left to wait.
+    fn forgets_the_queue(&self, slot: LockSlot) -> bool {
+        self.limits.planted.is(Mistake::GrantToTheDead)
+            && matches!(self.locks[slot].at, At::Waiting { .. })
+            && self.path_waiting_for(slot).is_none()
     }
 
     /// E3: the lock stays, without session; a conversion under way is dropped.

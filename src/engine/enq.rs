@@ -149,7 +149,7 @@ impl Shard {
         resource: ResourceSlot,
     ) -> Asked {
         let queues = &self.resources[resource];
-        let granted = may_grant_new(queues, ask.mode, ask.flags);
+        let granted = may_grant_new(queues, ask.mode, ask.flags, self.limits.planted);
         if granted.is_none() {
             // G6: NOQUEUE leaves no trace.
             if ask.flags.contains(Flags::NOQUEUE) {

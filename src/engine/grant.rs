@@ -6,6 +6,7 @@
 use super::compat::{Fit, fit};
 use super::lock::{At, LockSlot, ResourceSlot, Which};
 use super::output::{Output, Said};
+use super::planted::{Mistake, Planted};
 use super::resource::Resource;
 use super::shard::{Shard, Work};
 use enq_protocol::vocabulary::{Flags, Grant, LockMode, ModeSet};
@@ -22,14 +23,19 @@ pub(super) enum From {
 }
 
 /// May a new request be granted at once?
-pub(super) fn may_grant_new(resource: &Resource, mode: LockMode, flags: Flags) -> Option<Fit> {
+pub(super) fn may_grant_new(
+    resource: &Resource,
+    mode: LockMode,
+    flags: Flags,
+    planted: Planted,
+) -> Option<Fit> {
     // G1: a new NL with EXPEDITE is granted; nothing clashes with NL.
     if flags.contains(Flags::EXPEDITE) {
         return Some(Fit { mode, alternate: false });
     }
     // G2, G4: both other queues must be empty; G3: unless the request ignores their order.
     let in_order = resource.conversion.is_empty() && resource.waiting.is_empty();
-    if !in_order && !flags.contains(Flags::NOORDER) {
+    if !in_order && !flags.contains(Flags::NOORDER) && !planted.is(Mistake::BargesPastTheQueue) {
         return None;
     }
     fit(resource, None, mode, flags)
@@ -96,6 +102,11 @@ impl Shard {
             .find_map(|slot| Some((slot, self.may_grant_queued(slot)?)))
     }
 
+    /// Planted: a down-conversion keeps its numbers.
+    fn keeps_its_fence(&self, held: LockMode, mode: LockMode) -> bool {
+        self.limits.planted.is(Mistake::DownConversionKeepsItsFence) && held.covers(mode)
+    }
+
     fn grant_queued(&mut self, slot: LockSlot, fit: Fit, out: &mut Vec<Output>) {
         let value = self.take_value(slot);
         let is_new = self.locks[slot].at.held().is_none();
@@ -114,7 +125,12 @@ impl Shard {
     pub(super) fn grant(&mut self, slot: LockSlot, from: From, fit: Fit, value: Option<&[u8]>) -> Grant {
         let before = self.locks[slot].at.held();
         let resource = self.locks[slot].resource;
-        let (seq, fence) = self.next_tokens(resource, before, fit.mode);
+        let (seq, fence) = match before {
+            Some(held) if self.keeps_its_fence(held, fit.mode) => {
+                (self.locks[slot].seq, self.locks[slot].fence)
+            }
+            _ => self.next_tokens(resource, before, fit.mode),
+        };
         match from {
             From::InPlace => self.resources[resource].exchange(&mut self.locks[slot], fit.mode),
             From::Nowhere | From::Queue => {

@@ -1,5 +1,7 @@
 //! Every bound of the engine, with the reason for its number.
 
+use super::planted::Planted;
+
 /// The deepest sublock level; the root is level 0. Every ENQ of a sublock knows its depth, real trees are three or
 /// four deep, and VMS allowed 127.
 pub const DEPTH_MAX: u8 = 127;
@@ -23,10 +25,17 @@ pub struct Limits {
     pub locks_a_session: u32,
     /// Requests of a session that may wait or convert: the room for their completions is reserved.
     pub waiting_a_session: u32,
+    /// The mistake that a test has planted.
+    pub planted: Planted,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { waiting_a_resource: 10_000, locks_a_session: 100_000, waiting_a_session: 10_000 }
+        Limits {
+            waiting_a_resource: 10_000,
+            locks_a_session: 100_000,
+            waiting_a_session: 10_000,
+            planted: Planted::NONE,
+        }
     }
 }

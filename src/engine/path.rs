@@ -227,13 +227,14 @@ impl Shard {
 
     /// P4: the first resource of the path that would refuse, and the mode it would refuse.
     fn first_refusal(&self, path: &Path) -> Option<(ResourceSlot, LockMode)> {
+        let planted = self.limits.planted;
         let mut above = Above::Lockspace(path.lockspace);
         for (level, name) in path.names.iter().enumerate() {
             // What is not there yet cannot refuse, nor can anything below it.
             let resource = self.tree.find(&self.resources, above, name.as_bytes())?;
             let ask = path.ask(level);
             let reused = !path.is_leaf(level) && self.reusable(resource, path).is_some();
-            if !reused && may_grant_new(&self.resources[resource], ask.mode, ask.flags).is_none() {
+            if !reused && may_grant_new(&self.resources[resource], ask.mode, ask.flags, planted).is_none() {
                 return Some((resource, ask.mode));
             }
             above = Above::Resource(resource);

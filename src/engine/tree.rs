@@ -4,6 +4,7 @@
 //! only; its order never reaches an output.
 
 use super::lock::ResourceSlot;
+use super::planted::Mistake;
 use super::resource::Resource;
 use super::shard::Shard;
 use super::slab::Slab;
@@ -102,6 +103,9 @@ impl Shard {
                 return;
             }
             self.tree.remove(resource, slot);
+            if self.limits.planted.is(Mistake::CounterStartsOver) {
+                self.grants = 0;
+            }
             let resource = self.resources.take(slot);
             if let Some(parent) = resource.parent {
                 self.resources[parent].subresources -= 1;

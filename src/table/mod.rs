@@ -118,6 +118,7 @@ impl Table {
                 waiting: setting.limits.waiting_a_session,
                 window_requests: setting.window_requests,
                 window_bytes: setting.window_bytes,
+                planted: setting.limits.planted,
             },
         }
     }

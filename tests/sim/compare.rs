@@ -6,7 +6,7 @@
 use crate::model::Model;
 use crate::translate::{self, Owned};
 use crate::words::{Command, End, Event, Name, Place, Step, Under, What, Which};
-use enq::engine::{Instant, Limits, Output, Shard};
+use enq::engine::{Instant, Limits, Output, Planted, Shard};
 use enq_protocol::vocabulary::{LockFilter, LockId, LockView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,6 +19,8 @@ const SHARD: u8 = 3;
 pub(crate) struct Options {
     pub(crate) waiting_a_resource: u32,
     pub(crate) hash_seed: u64,
+    /// The mistake in the engine, if one is planted there.
+    pub(crate) planted: Planted,
 }
 
 /// A difference, in words.
@@ -45,7 +47,11 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(options: Options) -> Pair {
-        let limits = Limits { waiting_a_resource: options.waiting_a_resource, ..Limits::default() };
+        let limits = Limits {
+            waiting_a_resource: options.waiting_a_resource,
+            planted: options.planted,
+            ..Limits::default()
+        };
         Pair {
             shard: Shard::new(SHARD, limits, 1, options.hash_seed),
             model: Model::new(1, options.waiting_a_resource),

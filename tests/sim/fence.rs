@@ -6,7 +6,7 @@
 //! are the engine's; three rules that are known to be wrong must be caught by the same check.
 
 use crate::model::beside;
-use enq::engine::{Ask, Input, Instant, Limits, LockRef, Output, Said, Shard, Under};
+use enq::engine::{Ask, Input, Instant, Limits, LockRef, Output, Planted, Said, Shard, Under};
 use enq_protocol::vocabulary::{Flags, Handle, LockMode, LockspaceId, Owner, ResourceName, SessionId};
 
 /// The modes that carry a fence.
@@ -36,7 +36,8 @@ struct Granted {
 /// Who gives the numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rule {
-    Engine,
+    /// The engine, perhaps with a mistake in it.
+    Engine(Planted),
     /// Each grant has its own number as its fence.
     PlainCounter,
     /// A down-conversion keeps what it had.
@@ -78,9 +79,10 @@ struct Guarded {
 
 impl Guarded {
     fn new(rule: Rule) -> Guarded {
+        let planted = if let Rule::Engine(planted) = rule { planted } else { Planted::NONE };
         Guarded {
             rule,
-            shard: Shard::new(0, Limits::default(), 1, 1),
+            shard: Shard::new(0, Limits { planted, ..Limits::default() }, 1, 1),
             name: ResourceName::new(b"guarded").expect("a short name"),
             locks: [None; 3],
             grants: Vec::new(),
@@ -149,7 +151,7 @@ impl Guarded {
 
     /// The numbers of a grant under the rule.
     fn numbers(&mut self, client: usize, mode: LockMode, engine: (u64, u64)) -> (u64, u64) {
-        if self.rule == Rule::Engine {
+        if matches!(self.rule, Rule::Engine(_)) {
             return engine;
         }
         self.counter += 1;
@@ -174,7 +176,7 @@ impl Guarded {
         for (place, late) in known.iter().enumerate() {
             for newer in &known[place + 1..] {
                 // The engine must also fence a client's own late effects; the wrong rules fail between two clients.
-                let another = late.client != newer.client || self.rule == Rule::Engine;
+                let another = late.client != newer.client || matches!(self.rule, Rule::Engine(_));
                 let conflicts = !beside(late.mode, newer.mode) && another;
                 if !late.live && conflicts && gate.lets(newer, late) {
                     return Some("F: a late effect passes");
@@ -240,13 +242,20 @@ fn shortest(rule: Rule, gate: Gate, modes: &[LockMode], events: u64) -> Option<(
     (1..=events).find_map(|events| search(rule, gate, modes, events).broken)
 }
 
+/// What the numbers of an engine with a mistake in it break, if they do.
+pub(crate) fn breaks(planted: Planted, events: u64) -> Option<String> {
+    [(Gate::Scalar, &FENCED[..]), (Gate::PerMode, &ALL[..])].into_iter().find_map(|(gate, modes)| {
+        shortest(Rule::Engine(planted), gate, modes, events).map(|broken| format!("{gate:?}: {broken:?}"))
+    })
+}
+
 #[test]
 fn the_engines_fences_keep_both_promises_at_both_gates() {
     let events = crate::number("ENQ_SIM_FENCE_EVENTS", 6);
     std::thread::scope(|threads| {
         for (gate, modes) in [(Gate::Scalar, &FENCED[..]), (Gate::PerMode, &ALL[..])] {
             threads.spawn(move || {
-                let found = search(Rule::Engine, gate, modes, events);
+                let found = search(Rule::Engine(crate::museum::of_environment()), gate, modes, events);
                 println!("{gate:?}, {events} events: {} histories", found.histories);
                 assert!(found.broken.is_none(), "{gate:?}: {:?}", found.broken);
                 assert!(found.histories > 1_000, "{gate:?}: only {} histories", found.histories);

@@ -3,6 +3,7 @@
 
 use crate::compare::{Options, Pair, Wrong};
 use crate::words::{Command, End, Step, Which};
+use enq::engine::Planted;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -62,6 +63,15 @@ fn hush() {
     });
 }
 
+/// Does something whose panics are expected.
+pub(crate) fn quietly<T>(act: impl FnOnce() -> T) -> T {
+    hush();
+    let before = QUIET.replace(true);
+    let result = act();
+    QUIET.set(before);
+    result
+}
+
 /// What a campaign must have seen the engine say.
 const MARKS: [&str; 34] = [
     "Granted(",
@@ -109,15 +119,15 @@ pub(crate) struct Failure {
 }
 
 /// The options of a seed: sometimes the queues are short.
-fn options(random: &mut StdRng, hash_seed: u64) -> Options {
+fn options(random: &mut StdRng, hash_seed: u64, planted: Planted) -> Options {
     let waiting_a_resource = if random.random_ratio(1, 4) { 3 } else { 10_000 };
-    Options { waiting_a_resource, hash_seed }
+    Options { waiting_a_resource, hash_seed, planted }
 }
 
 /// Plays a random history; `Ok` has what was seen and what the engine said.
-pub(crate) fn play(seed: u64, hash_seed: u64) -> Result<(Marks, String), Box<Failure>> {
+pub(crate) fn play(seed: u64, hash_seed: u64, planted: Planted) -> Result<(Marks, String), Box<Failure>> {
     let mut random = StdRng::seed_from_u64(seed);
-    let options = options(&mut random, hash_seed);
+    let options = options(&mut random, hash_seed, planted);
     let mut taste = crate::choose::Taste::new(&mut random);
     let mut pair = Pair::new(options);
     let mut steps = Vec::new();

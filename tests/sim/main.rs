@@ -10,10 +10,13 @@ mod compare;
 mod fence;
 mod history;
 mod model;
+mod museum;
 mod scope;
+mod stories;
 mod translate;
 mod words;
 
+use enq::engine::Planted;
 use history::Marks;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,6 +30,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 /// Plays histories of these seeds on two threads; the marks of all, or the report of the first that differs.
 fn play_all(first: u64, count: u64) -> Result<Marks, String> {
+    let planted = museum::of_environment();
     let stop = AtomicBool::new(false);
     let part = |thread: u64| -> Result<Marks, String> {
         let mut marks = Marks::default();
@@ -34,7 +38,7 @@ fn play_all(first: u64, count: u64) -> Result<Marks, String> {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            match history::play(seed, 1) {
+            match history::play(seed, 1, planted) {
                 Ok((more, _)) => marks.add(&more),
                 Err(mut failure) => {
                     stop.store(true, Ordering::Relaxed);
@@ -76,7 +80,7 @@ fn one_seed_is_one_history() {
     for seed in 1..=200 {
         let said: Vec<String> = [1, 1, 0xDEAD_BEEF]
             .into_iter()
-            .map(|hash_seed| match history::play(seed, hash_seed) {
+            .map(|hash_seed| match history::play(seed, hash_seed, Planted::NONE) {
                 Ok((_, said)) => said,
                 Err(failure) => panic!("engine and model differ\n{}", history::report(seed, &failure)),
             })

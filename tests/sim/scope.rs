@@ -6,12 +6,21 @@
 use crate::compare::{Options, Pair};
 use crate::model::{Model, Queue};
 use crate::words::{Ask, Command, Step, Under, Which};
+use enq::engine::Planted;
 use enq_protocol::vocabulary::{Flags, LockMode};
 use std::collections::BTreeSet;
 
+/// States with the histories that led to them.
+type Reached = Vec<(Vec<u8>, Vec<Command>)>;
+
 const OWNERS: [u64; 3] = [1, 2, 3];
 const RESOURCES: [&str; 2] = ["a", "b"];
-const OPTIONS: Options = Options { waiting_a_resource: 10_000, hash_seed: 1 };
+/// A difference, with the history that shows it.
+type Wrong = String;
+
+fn options(planted: Planted) -> Options {
+    Options { waiting_a_resource: 10_000, hash_seed: 1, planted }
+}
 
 /// The commands that may come next. Whoever is idle so far is like any other who is idle: one of them is enough.
 fn commands(model: &Model) -> Vec<Command> {
@@ -94,52 +103,51 @@ fn canonical(model: &Model) -> Vec<u8> {
 }
 
 /// Plays a history; the pair after it.
-fn replay(history: &[Command]) -> Pair {
-    let mut pair = Pair::new(OPTIONS);
+fn replay(history: &[Command], planted: Planted) -> Result<Pair, Wrong> {
+    let mut pair = Pair::new(options(planted));
     for command in history {
         let step = Step { after_ms: 0, command: command.clone() };
         if let Err(wrong) = pair.step(&step) {
             let lines: Vec<String> = history.iter().map(|command| format!("  {command:?}")).collect();
-            panic!("engine and model differ\n{}\n{wrong}", lines.join("\n"));
+            return Err(format!("{}\n{wrong}", lines.join("\n")));
         }
     }
-    pair
+    Ok(pair)
 }
 
 /// Every history that is one command longer than one of these, with the state it leads to.
-fn expand(histories: &[Vec<Command>]) -> Vec<(Vec<u8>, Vec<Command>)> {
+fn expand(histories: &[Vec<Command>], planted: Planted) -> Result<Reached, Wrong> {
     let mut reached = Vec::new();
     for history in histories {
-        for command in commands(&replay(history).model) {
+        for command in commands(&replay(history, planted)?.model) {
             let mut longer = history.clone();
             longer.push(command);
-            let pair = replay(&longer);
+            let pair = replay(&longer, planted)?;
             reached.push((canonical(&pair.model), longer));
         }
     }
-    reached
+    Ok(reached)
 }
 
-fn expand_on_two_threads(histories: &[Vec<Command>]) -> Vec<(Vec<u8>, Vec<Command>)> {
+fn expand_on_two_threads(histories: &[Vec<Command>], planted: Planted) -> Result<Reached, Wrong> {
     let (left, right) = histories.split_at(histories.len() / 2);
     std::thread::scope(|threads| {
-        let other = threads.spawn(|| expand(right));
-        let mut reached = expand(left);
-        reached.extend(other.join().expect("no difference in the other half"));
-        reached
+        let other = threads.spawn(|| expand(right, planted));
+        let mut reached = expand(left, planted)?;
+        reached.extend(other.join().expect("a difference is returned, not panicked")?);
+        Ok(reached)
     })
 }
 
-#[test]
-fn every_small_history_ends_alike_in_engine_and_model() {
-    let depth = crate::number("ENQ_SIM_DEPTH", 4);
-    let mut seen = BTreeSet::from([canonical(&Pair::new(OPTIONS).model)]);
+/// How many states were reached, and by how many steps.
+pub(crate) fn explore(depth: u64, planted: Planted) -> Result<(usize, u64), Wrong> {
+    let mut seen = BTreeSet::from([canonical(&Pair::new(options(planted)).model)]);
     let mut frontier: Vec<Vec<Command>> = vec![Vec::new()];
     let mut transitions = 0_u64;
     for left in (0..depth).rev() {
         let mut next = Vec::new();
         for some in frontier.chunks(2_000) {
-            let reached = expand_on_two_threads(some);
+            let reached = expand_on_two_threads(some, planted)?;
             transitions += u64::try_from(reached.len()).expect("a count");
             for (state, history) in reached {
                 if seen.insert(state) && left > 0 {
@@ -149,6 +157,17 @@ fn every_small_history_ends_alike_in_engine_and_model() {
         }
         frontier = next;
     }
-    println!("{depth} commands deep: {} distinct states, {transitions} transitions", seen.len());
-    assert!(seen.len() > 100, "too few states to mean anything: {}", seen.len());
+    Ok((seen.len(), transitions))
+}
+
+#[test]
+fn every_small_history_ends_alike_in_engine_and_model() {
+    let depth = crate::number("ENQ_SIM_DEPTH", 4);
+    match explore(depth, crate::museum::of_environment()) {
+        Ok((states, transitions)) => {
+            println!("{depth} commands deep: {states} distinct states, {transitions} transitions");
+            assert!(states > 100, "too few states to mean anything: {states}");
+        }
+        Err(wrong) => panic!("engine and model differ\n{wrong}"),
+    }
 }

@@ -3,7 +3,7 @@
 //! A story that says nothing of quotas has none.
 
 use enq::engine::session::{Bounds, Register, Started};
-use enq::engine::{Output, Said};
+use enq::engine::{Output, Planted, Said};
 use enq_protocol::vocabulary::{Handle, SessionId, Status};
 use std::collections::BTreeMap;
 
@@ -17,7 +17,13 @@ pub(crate) struct Quotas {
 impl Quotas {
     /// From now on a session has at most so many locks.
     pub(crate) fn set(&mut self, locks: u32) {
-        let bounds = Bounds { locks, waiting: 1_000, window_requests: 1_000, window_bytes: 100_000 };
+        let bounds = Bounds {
+            locks,
+            waiting: 1_000,
+            window_requests: 1_000,
+            window_bytes: 100_000,
+            planted: Planted::NONE,
+        };
         self.bounds = Some(bounds);
     }
 

@@ -6,7 +6,7 @@ use super::cast::{Cast, NO_LOCK};
 use super::quotas::Quotas;
 use super::tell::tell;
 use super::words::{Options, Words, session};
-use enq::engine::{Ask, End, Input, Instant, Limits, LockRef, Shard, Under};
+use enq::engine::{Ask, End, Input, Instant, Limits, LockRef, Planted, Shard, Under};
 use enq_protocol::vocabulary::{
     ConversionDeadlock, Flags, Handle, LockFilter, LockId, LockMode, LockspaceId, ModeSet, Owner, Policy,
     ResourceName, SessionId,
@@ -40,9 +40,9 @@ struct Subject {
 }
 
 impl Stage {
-    /// An empty shard.
-    pub(crate) fn new() -> Stage {
-        let limits = Limits::default();
+    /// An empty shard, perhaps with a mistake in its engine.
+    pub(crate) fn new(planted: Planted) -> Stage {
+        let limits = Limits { planted, ..Limits::default() };
         let shard = Shard::new(0, limits, 1, 7);
         let (cast, quotas) = (Cast::default(), Quotas::default());
         Stage { shard, cast, now: Instant::START, numbers: false, quotas, limits, pages: None, steps: 0 }

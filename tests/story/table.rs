@@ -2,17 +2,18 @@
 
 use super::script::{Table, squeeze};
 use super::stage::{Stage, is_refusal};
+use enq::engine::Planted;
 use std::iter::once;
 
 /// The table as it is.
-pub(crate) fn tabulate(table: &Table) -> Result<Vec<String>, String> {
+pub(crate) fn tabulate(table: &Table, planted: Planted) -> Result<Vec<String>, String> {
     let one = [String::new()];
     let columns = if table.columns.is_empty() { &one[..] } else { &table.columns };
     let mut rows = vec![once(String::new()).chain(table.columns.iter().cloned()).collect::<Vec<_>>()];
     for row in &table.rows {
         let mut cells = vec![row.clone()];
         for column in columns {
-            cells.push(cell(table, row, column)?);
+            cells.push(cell((table, planted), row, column)?);
         }
         rows.push(cells);
     }
@@ -26,14 +27,14 @@ pub(crate) fn tabulate(table: &Table) -> Result<Vec<String>, String> {
 }
 
 /// All outcomes of the story with these words put in, each once.
-fn cell(table: &Table, row: &str, column: &str) -> Result<String, String> {
+fn cell((table, planted): (&Table, Planted), row: &str, column: &str) -> Result<String, String> {
     let one = [String::new()];
     let each = if table.each.is_empty() { &one[..] } else { &table.each };
     let mut outcomes: Vec<String> = Vec::new();
     for word in each {
         let put_in = |text: &String| text.replace("ROW", row).replace("COLUMN", column).replace("EACH", word);
         let story: Vec<String> = table.story.iter().map(put_in).collect();
-        let outcome = tell_once(&story).map_err(|why| format!("{row} {column} {word}: {why}"))?;
+        let outcome = tell_once(&story, planted).map_err(|why| format!("{row} {column} {word}: {why}"))?;
         let outcome = outcome.map(|outcome| say(table, &outcome));
         outcomes.extend(outcome.filter(|outcome| !outcomes.contains(outcome)));
     }
@@ -42,8 +43,8 @@ fn cell(table: &Table, row: &str, column: &str) -> Result<String, String> {
 }
 
 /// What the last operation gives; nothing if one before it is refused.
-fn tell_once(story: &[String]) -> Result<Option<String>, String> {
-    let mut stage = Stage::new();
+fn tell_once(story: &[String], planted: Planted) -> Result<Option<String>, String> {
+    let mut stage = Stage::new(planted);
     let mut last = String::new();
     for (text, at) in story.iter().zip(1..) {
         last = stage.act(text)?;

@@ -5,7 +5,7 @@
 //! sent is the word of a peer that has lost its mind: the session ends.
 
 use super::{
-    super::{LockRef, Said},
+    super::{LockRef, Mistake, Planted, Said},
     handles::Handles,
     outgoing::{Entry, Outgoing, Told},
 };
@@ -23,6 +23,8 @@ pub struct Bounds {
     pub window_requests: u32,
     /// The bytes of such requests.
     pub window_bytes: u32,
+    /// The mistake that a test has planted.
+    pub planted: Planted,
 }
 
 /// What the number of a request says.
@@ -132,6 +134,7 @@ impl Register {
             return Err(Status::AckRange);
         }
         self.acked = number;
+        let number = number + u64::from(self.bounds.planted.is(Mistake::AcknowledgementTakesTooMuch));
         while let Some(entry) = self.retained.pop_front_if(|entry| entry.number <= number) {
             match entry.told {
                 Told::Answer { .. } | Told::Space { .. } => {

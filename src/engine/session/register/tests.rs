@@ -4,7 +4,8 @@ use super::super::Outgoing;
 use super::*;
 use enq_protocol::vocabulary::{Fence, Grant, LockId, LockMode, Place, Seq};
 
-const BOUNDS: Bounds = Bounds { locks: 100, waiting: 2, window_requests: 3, window_bytes: 1_000 };
+const BOUNDS: Bounds =
+    Bounds { locks: 100, waiting: 2, window_requests: 3, window_bytes: 1_000, planted: Planted::NONE };
 const SOMEWHERE: Place = Place(7);
 
 fn handle(number: u32) -> Handle {

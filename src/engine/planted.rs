@@ -1,0 +1,86 @@
+//! Mistakes that tests plant, to see that the checks find them (`docs/testing.md`, the museum).
+//!
+//! Without the feature `planted`, which only the tests of this repository switch on, there is nothing here: [`Planted`]
+//! has no content and every question after a mistake is answered "no" by the compiler.
+
+/// One mistake, of those that lock services have made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// A request that waits outlives its session and is granted to nobody.
+    GrantToTheDead,
+    /// A request whose time is over is told so and stays in the queue.
+    TimedOutStays,
+    /// A conversion that ends without a grant leaves the lock with NL.
+    ConversionForgetsItsMode,
+    /// The value block of a writer that died is taken for valid.
+    ValueOutlivesItsWriter,
+    /// A down-conversion keeps its seq and its fence.
+    DownConversionKeepsItsFence,
+    /// The counter of seqs starts over when a resource goes.
+    CounterStartsOver,
+    /// A new request does not look whether others wait.
+    BargesPastTheQueue,
+    /// A conversion in place does not look who can be granted now.
+    DownConversionWakesNobody,
+    /// CANCEL answers DONE for a lock that was granted already.
+    CancelDeniesTheGrant,
+    /// Blocking notices go to those who hold when the request comes, not to who is granted later.
+    LaterHoldersAreNotTold,
+    /// An acknowledgement takes one answer too many out of what is kept.
+    AcknowledgementTakesTooMuch,
+}
+
+#[cfg(feature = "planted")]
+impl Mistake {
+    /// All of them.
+    pub const ALL: [Mistake; 11] = [
+        Mistake::GrantToTheDead,
+        Mistake::TimedOutStays,
+        Mistake::ConversionForgetsItsMode,
+        Mistake::ValueOutlivesItsWriter,
+        Mistake::DownConversionKeepsItsFence,
+        Mistake::CounterStartsOver,
+        Mistake::BargesPastTheQueue,
+        Mistake::DownConversionWakesNobody,
+        Mistake::CancelDeniesTheGrant,
+        Mistake::LaterHoldersAreNotTold,
+        Mistake::AcknowledgementTakesTooMuch,
+    ];
+}
+
+/// What is planted, if anything is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planted {
+    #[cfg(feature = "planted")]
+    mistake: Option<Mistake>,
+}
+
+impl Planted {
+    /// Nothing is.
+    pub const NONE: Planted = Planted {
+        #[cfg(feature = "planted")]
+        mistake: None,
+    };
+
+    /// This mistake.
+    #[cfg(feature = "planted")]
+    #[must_use]
+    pub fn new(mistake: Mistake) -> Planted {
+        Planted { mistake: Some(mistake) }
+    }
+
+    /// Is it this one?
+    #[cfg(feature = "planted")]
+    #[must_use]
+    pub fn is(self, mistake: Mistake) -> bool {
+        self.mistake == Some(mistake)
+    }
+
+    /// Nothing is planted outside of tests.
+    #[cfg(not(feature = "planted"))]
+    #[inline]
+    #[must_use]
+    pub fn is(self, _: Mistake) -> bool {
+        false
+    }
+}
