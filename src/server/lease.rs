@@ -4,7 +4,7 @@
 //! is looked at then, and put back if the session was heard of since. A lease ends late, never early. A server that was
 //! not running for more than a quarter of a lease gives that time back before it ends one.
 
-use super::Shared;
+use super::{House, Shared};
 use crate::{
     engine::Instant,
     table::{Scratch, SessionCell},
@@ -15,7 +15,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// How often deadlines and leases are looked at.
-const ROUND: Duration = Duration::from_millis(10);
+pub const ROUND: Duration = Duration::from_millis(10);
 
 /// Sessions that end in one round, so that a mass expiry does not keep everybody else waiting.
 const ENDS_A_ROUND: usize = 200;
@@ -48,28 +48,47 @@ impl Leases {
 
 /// Lets time pass for the table and the leases, until the server stops.
 pub(super) async fn pass_time(shared: &Shared, stop: &CancellationToken) {
-    let mut scratch = Scratch::default();
-    let mut last = shared.clock.now();
+    let mut passing = Passing::new(shared.clock.now());
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(rounds.tick()).await.is_some() {
-        let now = shared.clock.now();
-        let away = now.0 - last.0;
-        last = now;
-        shared.log.pass_time(now, &mut scratch);
+        passing.round(&shared.house, shared.clock.now());
+    }
+}
+
+/// Time as it passes for a house, in rounds: pure, for whoever has a clock.
+#[derive(Debug)]
+pub struct Passing {
+    last: Instant,
+    scratch: Scratch,
+}
+
+impl Passing {
+    /// It begins to pass now.
+    #[must_use]
+    pub fn new(now: Instant) -> Passing {
+        Passing { last: now, scratch: Scratch::default() }
+    }
+
+    /// A round: deadlines fire, ends go on, and leases end, unless there was no round for so long that nobody could be
+    /// heard.
+    pub fn round(&mut self, house: &House, now: Instant) {
+        let away = now.0.saturating_sub(self.last.0);
+        self.last = now;
+        house.log.pass_time(now, &mut self.scratch);
         if away > STALL_NS_MIN {
             // Everybody's socket is read once before anybody's lease is looked at.
-            give_back(shared, away);
+            give_back(house, away);
         } else {
-            end_leases(shared, now, &mut scratch);
+            end_leases(house, now, &mut self.scratch);
         }
     }
 }
 
 /// The server was not running for so long: the sessions could not be heard.
-fn give_back(shared: &Shared, away: u64) {
+fn give_back(house: &House, away: u64) {
     tracing::warn!(milliseconds = away / 1_000_000, "the server did not run; leases are extended");
-    for cell in shared.log.table().all_sessions() {
+    for cell in house.log.table().all_sessions() {
         let quarter = u64::from(cell.about.ttl_ms) * 1_000_000 / 4;
         if away > quarter {
             cell.extend(away);
@@ -78,20 +97,20 @@ fn give_back(shared: &Shared, away: u64) {
 }
 
 /// Ends the sessions that were not heard of for a whole lease.
-fn end_leases(shared: &Shared, now: Instant, scratch: &mut Scratch) {
+fn end_leases(house: &House, now: Instant, scratch: &mut Scratch) {
     let mut ended = 0;
     while ended < ENDS_A_ROUND {
-        let Some(session) = shared.leases.next(now) else { return };
-        let Some(cell) = shared.log.table().session(session) else { continue };
+        let Some(session) = house.leases.next(now) else { return };
+        let Some(cell) = house.log.table().session(session) else { continue };
         let mut register = cell.in_half.lock();
         // Whoever served the session until now may have heard of it.
         if cell.lease_end() > now {
             drop(register);
-            shared.leases.watch(&cell);
+            house.leases.watch(&cell);
             continue;
         }
         let locks = register.locks();
-        shared.log.kill(now, (&cell, &mut register), scratch);
+        house.log.kill(now, (&cell, &mut register), scratch);
         ended += 1;
         tracing::info!(session = %cell.id, name = cell.about.name, locks, "session ended: its lease ran out");
     }

@@ -138,7 +138,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, tracker: 
 
 /// Serves a connection, if there is a place for it.
 fn admit(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>, tracker: &TaskTracker) {
-    let metrics = &shared.metrics;
+    let metrics = &shared.house.metrics;
     let Some(place) = shared.door.enter(address.ip().to_canonical()) else {
         metrics.turned_away.fetch_add(1, Ordering::Relaxed);
         if metrics.may_log(shared.clock.now()) {
@@ -156,7 +156,7 @@ fn admit(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>, tracker: 
     tracker.spawn(async move {
         let open = Arc::clone(&shared);
         connection::serve(shared, stream, address, place).await;
-        open.metrics.open.fetch_sub(1, Ordering::Relaxed);
+        open.house.metrics.open.fetch_sub(1, Ordering::Relaxed);
     });
 }
 

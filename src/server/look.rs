@@ -2,7 +2,7 @@
 //!
 //! Nothing here is kept or repeated; who lost an answer asks again.
 
-use super::Shared;
+use super::House;
 use crate::{
     engine::Instant,
     table::{About, Edges, ResourceSeen, Scratch, SessionCell},
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Who looks.
 pub(super) struct Looker<'a> {
-    pub(super) shared: &'a Shared,
+    pub(super) house: &'a House,
     pub(super) now: Instant,
     /// Its session, if it has one.
     pub(super) session: Option<&'a SessionCell>,
@@ -24,7 +24,7 @@ pub(super) struct Looker<'a> {
 impl Looker<'_> {
     /// What is seen. OPEN and the end of a session are the connection's own business.
     pub(super) fn look(&self, look: Look, scratch: &mut Scratch) -> Seen {
-        let (table, now) = (self.shared.log.table(), self.now);
+        let (table, now) = (self.house.log.table(), self.now);
         match look {
             Look::Ping => Seen::Done,
             Look::Renew => match self.session {
@@ -67,10 +67,10 @@ impl Looker<'_> {
         let status = match administer {
             Administer::ForceRelease { lock, version, reason } => {
                 tracing::info!(%lock, %by, reason, "a lock is released by force");
-                self.shared.log.force_release(self.now, *lock, *version, (by, reason), scratch)
+                self.house.log.force_release(self.now, *lock, *version, (by, reason), scratch)
             }
             Administer::SetPriority { lock, priority } => {
-                self.shared.log.set_priority(self.now, *lock, *priority, scratch)
+                self.house.log.set_priority(self.now, *lock, *priority, scratch)
             }
             Administer::ExpireSession { .. } => Status::State,
         };
@@ -80,27 +80,27 @@ impl Looker<'_> {
 
 /// Ends a session as if its lease had run out. The caller holds no in-half.
 pub(super) fn expire(
-    shared: &Shared,
+    house: &House,
     now: Instant,
     session: SessionId,
     reason: &str,
     scratch: &mut Scratch,
 ) -> Seen {
-    let Some(cell) = shared.log.table().session(session) else {
+    let Some(cell) = house.log.table().session(session) else {
         return Seen::Refused(Status::NoSuchSession);
     };
     let mut register = cell.in_half.lock();
     if register.has_ended() {
         return Seen::Refused(Status::NoSuchSession);
     }
-    shared.log.kill(now, (&cell, &mut register), scratch);
+    house.log.kill(now, (&cell, &mut register), scratch);
     tracing::info!(session = %cell.id, name = cell.about.name, reason, "session ended by an administrator");
     Seen::Done
 }
 
 /// Begins a session for the peer at this address.
 pub(super) fn open(
-    shared: &Shared,
+    house: &House,
     now: Instant,
     asked: OpenSession,
     peer: String,
@@ -108,13 +108,10 @@ pub(super) fn open(
     if asked.log != 0 {
         return Err(Status::WrongLog);
     }
-    if !(shared.ttl_ms_min..=shared.ttl_ms_max).contains(&asked.ttl_ms) {
+    if !(house.rules.ttl_ms_min..=house.rules.ttl_ms_max).contains(&asked.ttl_ms) {
         return Err(Status::Limit);
     }
-    let mut secret = [0; 16];
-    if getrandom::fill(&mut secret).is_err() {
-        return Err(Status::Unavailable);
-    }
+    let secret = (house.rules.draw)().ok_or(Status::Unavailable)?;
     let about = About {
         name: asked.name,
         purpose: asked.purpose,
@@ -125,8 +122,8 @@ pub(super) fn open(
         bound: asked.bind_connection,
         secret,
     };
-    let cell = shared.log.open_session(now, about);
-    shared.leases.watch(&cell);
+    let cell = house.log.open_session(now, about);
+    house.leases.watch(&cell);
     tracing::info!(session = %cell.id, about = ?cell.about, "session opened");
     let opened = Opened { session: cell.id, secret, ttl_ms: asked.ttl_ms };
     Ok((cell, opened))

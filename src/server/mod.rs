@@ -1,12 +1,18 @@
 //! The server: sockets, handshake, sessions' connections, leases, shutdown.
 //!
-//! Read in this order: `config`, `listener` (the door), `connection` (one connection and its turns), `peer` (what frames
-//! mean), `translate` (wire to engine), `outbox` (engine to wire), `look`, `lease`, `metrics`, `shutdown`. Time enters by
+//! Read in this order: `config`, `listener` (the door), `connection` (sockets and timers of one connection),
+//! `conversation` (its turns: bytes in, bytes out), `house` (what all conversations share), `peer` (what frames mean),
+//! `translate` (wire to engine), `outbox` (engine to wire), `look`, `lease`, `metrics`, `shutdown`. Time enters by
 //! `clock` only. What is locked is decided elsewhere: everything here goes through `src/log` to the table.
+//!
+//! `conversation`, `house` and the rounds of `lease` know neither sockets nor clocks: the simulation runs them as they
+//! are.
 
 mod clock;
 mod config;
 mod connection;
+pub mod conversation;
+mod house;
 mod lease;
 mod listener;
 mod look;
@@ -18,6 +24,8 @@ pub mod translate;
 
 pub use clock::Clock;
 pub use config::{Args, Config, Patience};
+pub use house::{Draw, House, HouseRules};
+pub use lease::{Passing, ROUND};
 pub use listener::DoorLimits;
 pub use metrics::Metrics;
 pub use shutdown::StopSignals;
@@ -26,7 +34,6 @@ use crate::{
     log::{Epoch, EpochError, Volatile},
     table::{Setting, Table},
 };
-use enq_protocol::wire::{FRAME_LEN_MAX, PROTOCOL_VERSION, Welcome};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -52,15 +59,9 @@ const LEAVING: Duration = Duration::from_secs(3);
 /// What all connections share.
 struct Shared {
     clock: Clock,
-    log: Volatile,
-    leases: lease::Leases,
+    house: Arc<House>,
     door: Arc<listener::Door>,
-    metrics: Metrics,
-    patience: Patience,
     stop: CancellationToken,
-    ttl_ms_min: u32,
-    ttl_ms_max: u32,
-    unsafe_settings: Vec<String>,
 }
 
 /// A server that serves.
@@ -119,17 +120,18 @@ impl Server {
         });
         let kept = epoch.kept.is_some();
         let stop = CancellationToken::new();
-        let shared = Arc::new(Shared {
-            clock: Clock::start(),
-            log: Volatile::new(table),
-            leases: lease::Leases::default(),
-            door: Arc::new(listener::Door::new(config.door, stop.clone())),
-            metrics: Metrics::default(),
+        let rules = HouseRules {
             patience: config.patience,
-            stop,
             ttl_ms_min: TTL_MS_MIN,
             ttl_ms_max: if kept { TTL_MS_MAX } else { TTL_MS_MAX_UNKEPT },
             unsafe_settings: if kept { Vec::new() } else { vec!["epoch-not-kept".into()] },
+            draw: Box::new(draw),
+        };
+        let shared = Arc::new(Shared {
+            clock: Clock::start(),
+            house: Arc::new(House::new(Volatile::new(table), rules)),
+            door: Arc::new(listener::Door::new(config.door, stop.clone())),
+            stop,
         });
         let tracker = TaskTracker::new();
         for listener in listeners {
@@ -164,17 +166,18 @@ impl Server {
     /// What it counts.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
+        &self.shared.house.metrics
     }
 
     /// The table, for who looks.
     #[must_use]
     pub fn table(&self) -> &Table {
-        self.shared.log.table()
+        self.shared.house.log.table()
     }
 
     /// Stops: nobody else is let in, everybody inside is told SHUTDOWN, and what was to be written is written.
     pub async fn shutdown(self) {
+        self.shared.house.stop();
         self.shared.stop.cancel();
         self.tracker.close();
         if tokio::time::timeout(LEAVING, self.tracker.wait()).await.is_err() {
@@ -183,26 +186,8 @@ impl Server {
     }
 }
 
-impl Shared {
-    /// What a peer is told that speaks this protocol.
-    fn welcome(&self) -> Welcome {
-        let bounds = self.log.table().bounds();
-        Welcome {
-            version: PROTOCOL_VERSION,
-            features: 0,
-            frame_len_max: u32::try_from(FRAME_LEN_MAX).unwrap_or(u32::MAX),
-            window_requests: bounds.window_requests,
-            window_bytes: bounds.window_bytes,
-            locks_max: bounds.locks,
-            waiting_max: bounds.waiting,
-            ttl_min_ms: self.ttl_ms_min,
-            ttl_max_ms: self.ttl_ms_max,
-            server: concat!("enqd ", env!("CARGO_PKG_VERSION")).into(),
-            role: 0,
-            leader: String::new(),
-            members: Vec::new(),
-            log: 0,
-            unsafe_settings: self.unsafe_settings.clone(),
-        }
-    }
+/// A secret from the system's random numbers.
+fn draw() -> Option<[u8; 16]> {
+    let mut secret = [0; 16];
+    getrandom::fill(&mut secret).ok().map(|()| secret)
 }

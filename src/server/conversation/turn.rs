@@ -1,6 +1,6 @@
 //! A turn: every whole frame that was received, executed for the session in their order.
 
-use super::{Connection, Ends};
+use super::{Conversation, Ends};
 use crate::{
     engine::{
         Instant,
@@ -34,10 +34,13 @@ enum Next {
     Pause,
 }
 
-impl Connection {
-    /// Handles what was received, and takes up what there is to say.
-    pub(super) fn turn(&mut self, received: bool) -> Result<(), Ends> {
-        let now = self.shared.clock.now();
+impl Conversation {
+    /// Handles the whole frames in the buffer, and takes up what there is to say. `received` says whether bytes have
+    /// come since the last turn: they renew the lease.
+    ///
+    /// # Errors
+    /// Why the conversation ends.
+    pub fn turn(&mut self, now: Instant, received: bool) -> Result<(), Ends> {
         self.paused = false;
         let mut read = mem::take(&mut self.read);
         let result = self.frames(&mut read, now, received);
@@ -46,7 +49,7 @@ impl Connection {
             if let Some(cell) = self.session.clone() {
                 self.encode_all(&cell, &mut cell.in_half.lock());
             }
-            let seen = look::expire(&self.shared, now, session, &reason, &mut self.scratch);
+            let seen = look::expire(&self.house, now, session, &reason, &mut self.scratch);
             self.answer_look(tag, &seen, self.told);
         }
         result
@@ -176,7 +179,7 @@ impl Connection {
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         let call = translate::call(asked, cell.id, &mut self.room);
         let request = Request { number, len };
-        match self.shared.log.execute(now, (cell, register), request, call, &mut self.scratch) {
+        match self.house.log.execute(now, (cell, register), request, call, &mut self.scratch) {
             Executed::GoesOn => Ok(Next::Frame),
             Executed::Closed => {
                 tracing::info!(session = %cell.id, name = cell.about.name, "session closed");
@@ -202,7 +205,7 @@ impl Connection {
             return Err(Misbehaved::told(Status::Flow));
         }
         self.parked.extend_from_slice(bytes);
-        self.shared.metrics.parked.fetch_add(1, Ordering::Relaxed);
+        self.house.metrics.parked.fetch_add(1, Ordering::Relaxed);
         self.parked_requests += 1;
         Ok(Next::Frame)
     }
@@ -242,8 +245,7 @@ impl Connection {
     /// The peer speaks this protocol.
     fn greet(&mut self) {
         self.phase = Phase::Greeted;
-        self.place.greeted();
-        let welcome = self.shared.welcome();
+        let welcome = self.house.welcome();
         assert!(welcome.encode(&mut self.out).is_ok(), "a welcome fits into a frame");
     }
 
@@ -265,7 +267,7 @@ impl Connection {
             self.encode_all(cell, register);
             cell
         });
-        let shared = Arc::clone(&self.shared);
+        let house = Arc::clone(&self.house);
         let mut next = Next::Frame;
         let seen = match look.map(|look| *look) {
             Err(status) => Seen::Refused(status),
@@ -273,12 +275,11 @@ impl Connection {
                 self.to_expire.push((tag, session, reason));
                 return Next::Frame;
             }
-            Ok(Look::Open(asked)) => match look::open(&shared, now, asked, self.address.to_string()) {
+            Ok(Look::Open(asked)) => match look::open(&house, now, asked, self.address.to_string()) {
                 Err(status) => Seen::Refused(status),
                 Ok((cell, opened)) => {
                     self.session = Some(cell);
                     self.phase = Phase::Attached;
-                    self.attached = true;
                     self.told = 0;
                     next = Next::Session;
                     Seen::Opened(opened)
@@ -286,7 +287,7 @@ impl Connection {
             },
             Ok(look) => {
                 let session = session.map(|cell| &**cell);
-                Looker { shared: &shared, now, session }.look(look, &mut self.scratch)
+                Looker { house: &house, now, session }.look(look, &mut self.scratch)
             }
         };
         self.answer_look(tag, &seen, self.told);
@@ -295,7 +296,7 @@ impl Connection {
 
     fn answer_look(&mut self, tag: u32, seen: &Seen, ack: u64) {
         if let Seen::Refused(status) = seen {
-            self.shared.metrics.count_refused(*status);
+            self.house.metrics.count_refused(*status);
         }
         // What does not fit into a frame is refused; everything that is shown in parts is cut to fit before.
         if seen.encode(tag, ack, &mut self.out).is_err() {
@@ -304,10 +305,18 @@ impl Connection {
         }
     }
 
+    /// Encodes what the session is to be told, as far as there is room.
+    pub(super) fn encode(&mut self) {
+        self.more_to_send = false;
+        let Some(cell) = self.session.clone() else { return };
+        let mut register = cell.in_half.lock();
+        self.encode_from(&cell, &mut register);
+    }
+
     /// Takes over what the session is to be told and encodes it as far as there is room.
-    pub(super) fn encode_from(&mut self, cell: &SessionCell, register: &mut Register) {
+    fn encode_from(&mut self, cell: &SessionCell, register: &mut Register) {
         // Of a session that has ended, and when the server stops, everything is said while it is at hand.
-        let at_once = register.has_ended() || self.shared.stop.is_cancelled();
+        let at_once = register.has_ended() || self.house.stops();
         if self.encode_up_to(if at_once { usize::MAX } else { outbox::ENCODED }, cell, register) {
             return;
         }
@@ -338,7 +347,7 @@ impl Connection {
         }
         let before = self.out.len();
         if before < room {
-            let (out, told, metrics) = (&mut self.out, &mut self.told, &self.shared.metrics);
+            let (out, told, metrics) = (&mut self.out, &mut self.told, &self.house.metrics);
             let executed = register.last();
             register.send(|entry, is_last| {
                 *told = if is_last { executed } else { outbox::answered(entry).unwrap_or(*told) };
@@ -357,7 +366,7 @@ impl Connection {
     fn judge(&mut self, now: Instant, cell: &SessionCell, register: &mut Register, misbehaved: &Misbehaved) {
         if matches!(misbehaved.status(), Status::Misordered | Status::FalseRetry | Status::AckRange) {
             let locks = register.locks();
-            self.shared.log.kill(now, (cell, register), &mut self.scratch);
+            self.house.log.kill(now, (cell, register), &mut self.scratch);
             let why = misbehaved.status();
             tracing::info!(session = %cell.id, name = cell.about.name, locks, %why, "session ended");
         }

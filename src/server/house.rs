@@ -1,0 +1,106 @@
+//! The house: what all conversations have in common, and nothing that knows a socket or a clock.
+//!
+//! The log with its table, the leases, the counters, and the server's own limits. A server has one, and so has a
+//! simulation; the moment it is comes with every call.
+
+use super::{Metrics, Patience, lease::Leases};
+use crate::log::Volatile;
+use enq_protocol::wire::{FRAME_LEN_MAX, PROTOCOL_VERSION, Welcome};
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Draws the secret of a new session; none if there are no random numbers to be had.
+pub type Draw = Box<dyn Fn() -> Option<[u8; 16]> + Send + Sync>;
+
+/// What a house is made with.
+pub struct HouseRules {
+    /// How long it waits for its peers.
+    pub patience: Patience,
+    /// The shortest lease it gives.
+    pub ttl_ms_min: u32,
+    /// The longest.
+    pub ttl_ms_max: u32,
+    /// Settings that weaken a promise, by name.
+    pub unsafe_settings: Vec<String>,
+    /// Where secrets come from: the system, or the seed of a simulation.
+    pub draw: Draw,
+}
+
+impl fmt::Debug for HouseRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HouseRules")
+            .field("patience", &self.patience)
+            .field("ttl_ms", &(self.ttl_ms_min..=self.ttl_ms_max))
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all conversations have in common; see the front page.
+pub struct House {
+    pub(super) log: Volatile,
+    pub(super) leases: Leases,
+    pub(super) metrics: Metrics,
+    pub(super) rules: HouseRules,
+    stops: AtomicBool,
+}
+
+impl House {
+    /// A house with nobody in it.
+    #[must_use]
+    pub fn new(log: Volatile, rules: HouseRules) -> House {
+        House {
+            log,
+            leases: Leases::default(),
+            metrics: Metrics::default(),
+            rules,
+            stops: AtomicBool::new(false),
+        }
+    }
+
+    /// The log, which everything that changes the table goes through.
+    #[must_use]
+    pub fn log(&self) -> &Volatile {
+        &self.log
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// From now on everything that is to be said is said at once, for there will be no later.
+    pub fn stop(&self) {
+        self.stops.store(true, Ordering::Relaxed);
+    }
+
+    /// Does the server stop?
+    #[must_use]
+    pub fn stops(&self) -> bool {
+        self.stops.load(Ordering::Relaxed)
+    }
+
+    /// What a peer is told that speaks this protocol.
+    pub(super) fn welcome(&self) -> Welcome {
+        let bounds = self.log.table().bounds();
+        Welcome {
+            version: PROTOCOL_VERSION,
+            features: 0,
+            frame_len_max: u32::try_from(FRAME_LEN_MAX).unwrap_or(u32::MAX),
+            window_requests: bounds.window_requests,
+            window_bytes: bounds.window_bytes,
+            locks_max: bounds.locks,
+            waiting_max: bounds.waiting,
+            ttl_min_ms: self.rules.ttl_ms_min,
+            ttl_max_ms: self.rules.ttl_ms_max,
+            server: concat!("enqd ", env!("CARGO_PKG_VERSION")).into(),
+            role: 0,
+            leader: String::new(),
+            members: Vec::new(),
+            log: 0,
+            unsafe_settings: self.rules.unsafe_settings.clone(),
+        }
+    }
+}
