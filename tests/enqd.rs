@@ -114,6 +114,61 @@ fn what_it_does_not_know_is_refused() {
     );
 }
 
+/// What is said on standard output, by a program that ends by itself.
+fn told(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let output = enqd(arguments).envs(environment.iter().copied()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn flags_go_before_the_environment_and_that_before_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("enqd.toml");
+    fs::write(&file, "connections_max = 1\nwindow_requests = 1\nkeepalive = \"1s\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let environment = [("ENQ_CONFIG", file), ("ENQ_CONNECTIONS_MAX", "2"), ("ENQ_WINDOW_REQUESTS", "2")];
+    let (code, shown, _) = told(&["--show-config", "--connections-max", "3", "--log-json"], &environment);
+    assert_eq!(code, 0);
+    for (name, value, origin) in [
+        ("connections_max", "3", "command line"),
+        ("window_requests", "2", "environment"),
+        ("keepalive", "\"1s\"", "file"),
+        ("log_json", "true", "command line"),
+        ("ttl_max", "\"1m\"", "default"),
+    ] {
+        let line = shown.lines().find(|line| line.starts_with(&format!("{name} = ")));
+        let line = line.unwrap_or_else(|| panic!("{name} in {shown}"));
+        assert!(
+            line.starts_with(&format!("{name} = {value} ")) && line.ends_with(&format!("# {origin}")),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_good_is_said_to_be_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("enqd.toml");
+    let check = |text: &str| {
+        fs::write(&path, text).unwrap();
+        told(&["--config", path.to_str().unwrap(), "--check-config"], &[])
+    };
+    let (code, said, _) = check("# all as it is\n");
+    assert!(code == 0 && said.contains("good"), "{code} {said}");
+    let (code, _, said) = check("ttl_maxx = \"20s\"\n");
+    assert!(code == 78 && said.contains("no setting ttl_maxx; ttl_max is one"), "{code} {said}");
+    let (code, _, said) = check("handshake_timeout = \"1s\"\nttl_min = \"500ms\"\n");
+    assert!(code == 78 && said.contains("handshake_timeout >= first_frame_timeout"), "{code} {said}");
+    assert!(said.contains("ttl_min x 2/3 + 200ms <= ttl_min x 0.99/1.01 - 100ms"), "{said}");
+    // It does not serve like that either.
+    assert_eq!(run(&["--config", path.to_str().unwrap(), "--listen", "127.0.0.1:0"]).0, 78);
+    assert_eq!(run(&["--config", "/nowhere/enqd.toml"]).0, 78);
+    let (code, _, said) = told(&["--check-config"], &[("ENQ_CONECTIONS_MAX", "7")]);
+    assert!(code == 0 && said.contains("ENQ_CONNECTIONS_MAX is"), "{code} {said}");
+    assert_eq!(told(&["--check-config"], &[("ENQ_CONNECTIONS_MAX", "seven")]).0, 64);
+}
+
 /// Takes the next frame.
 fn next(stream: &mut TcpStream) -> FromServer {
     let mut bytes = vec![0; 4];

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
-use clap::CommandFactory as _;
+use enq::server::{KEYS, Settings, command};
 
 /// Pages that are written by hand.
 const BY_HAND: [&str; 1] = ["enq.7"];
@@ -15,8 +15,9 @@ fn folder() -> PathBuf {
 #[test]
 fn the_committed_pages_are_those_of_the_definitions() {
     let mut pages = enq::admin::man::pages();
-    let enqd = enq::server::Args::command().after_help("");
+    let enqd = command();
     pages.push((String::from("enqd.8"), enq::admin::man::page(&enqd, "enqd", 8)));
+    pages.push((String::from("enqd.toml.5"), settings_page()));
     let update = env::var_os("UPDATE").is_some();
     for (name, page) in &pages {
         let path = folder().join(name);
@@ -33,6 +34,41 @@ fn the_committed_pages_are_those_of_the_definitions() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(there, made, "a page without a definition, or the reverse");
+}
+
+/// The page about the file: what every setting is called, means, and is when nobody says anything.
+fn settings_page() -> String {
+    let escaped = |text: &str| text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+    let mut page = String::from(
+        ".TH enqd.toml 5 \"\" enq\n.SH NAME\nenqd.toml \\- settings of the server of enq\n.SH DESCRIPTION\nA file in TOML \
+         that\n.BR enqd (8)\nreads when it is started with\n.B \\-\\-config\nor\n.BR ENQ_CONFIG .\nEach line is a \
+         setting. The same names, with\n.B ENQ_\nin front and in capitals, are read from the environment, which goes \
+         before the file;\nwith hyphens, from the command line, which goes before both.\n.PP\nA name that nobody knows \
+         and values that contradict each other are errors: the server says which and does not start.\n.B enqd \
+         \\-\\-check\\-config\nsays whether a configuration is good,\n.B enqd \\-\\-show\\-config\nshows every \
+         setting with where it comes from.\n.PP\nA TIME is a number with\n.BR ms ,\n.BR s ,\n.B m\nor\n.BR h ;\na \
+         SIZE a number of bytes, or with\n.BR KiB ,\n.B MiB\nor\n.BR GiB .\nBoth stand in quotation marks. Several \
+         addresses are a list.\n.SH SETTINGS\n",
+    );
+    let defaults = Settings::default();
+    for key in KEYS {
+        let default = key.value(&defaults);
+        let default = match (default.as_str(), key.is_bare) {
+            ("", _) => String::from("(none)"),
+            (value, true) => value.into(),
+            (value, false) => format!("\"{value}\""),
+        };
+        let (name, place, about) = (key.name, key.place, escaped(key.about()));
+        page.push_str(&format!(
+            ".TP\n\\fB{name}\\fR = \\fI{place}\\fR, default {}\n{about}\n",
+            escaped(&default)
+        ));
+    }
+    page.push_str(
+        ".SH EXAMPLE\n.nf\nlisten = [\"127.0.0.1:21065\", \"10.0.0.7:21065\"]\nconnections_max = 5000\nttl_max = \
+         \"30s\"\n.fi\n.SH \"SEE ALSO\"\n.BR enqd (8),\n.BR enq (7)\n",
+    );
+    page
 }
 
 #[test]

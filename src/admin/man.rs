@@ -63,7 +63,7 @@ pub fn page(command: &Command, name: &str, section: u8) -> String {
     page.push_str(match (section, name) {
         (1, "enq") => ".BR enq-run (1),\n.BR enq (7),\n.BR enqd (8)\n",
         (1, _) => ".BR enq (1),\n.BR enq (7),\n.BR enqd (8)\n",
-        _ => ".BR enq (1),\n.BR enq (7)\n",
+        _ => ".BR enqd.toml (5),\n.BR enq (1),\n.BR enq (7)\n",
     });
     page
 }

@@ -6,9 +6,9 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Context as _;
-use clap::Parser as _;
-use enq::server::{Args, Config, Server, StopSignals};
+use enq::server::{Config, ConfigError, Server, Settings, StopSignals, Task, Told};
 use std::{
+    env,
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
@@ -24,15 +24,29 @@ const EXIT_USAGE: u8 = 64;
 const EXIT_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
+    let told = match Told::gather(env::args_os()) {
+        Ok(told) => told,
+        Err(ConfigError::CommandLine(error)) => {
             // Where even this cannot be written there is nobody to tell.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
+        Err(error) => {
+            for line in error.to_string().lines() {
+                eprintln!("enqd: {line}");
+            }
+            return ExitCode::from(EXIT_CONFIG);
+        }
     };
-    match run(&args) {
+    for warning in &told.warnings {
+        eprintln!("enqd: {warning}");
+    }
+    let done = match told.task {
+        Task::Serve => run(&told.settings),
+        Task::Check => say("the configuration is good\n"),
+        Task::Show => say(&told.show()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("enqd: {error:#}");
@@ -41,13 +55,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
-    start_log(args)?;
+fn say(text: &str) -> anyhow::Result<()> {
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+fn run(settings: &Settings) -> anyhow::Result<()> {
+    start_log(settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anybody can read that it serves, so that whoever waits for that may stop it at once.
         let mut signals = StopSignals::listen()?;
-        let server = Server::start(Config::from(args)).await?;
+        let server = Server::start(Config::from(settings)).await?;
         banner(&server);
         let mut stdout = io::stdout().lock();
         for address in server.local_addrs() {
@@ -62,14 +80,14 @@ fn run(args: &Args) -> anyhow::Result<()> {
     })
 }
 
-fn start_log(args: &Args) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log_level)
-        .with_context(|| format!("--log-level {:?} is no filter", args.log_level))?;
+fn start_log(settings: &Settings) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&settings.log_level)
+        .with_context(|| format!("log_level {:?} is no filter", settings.log_level))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
-    if args.log_json {
+    if settings.log_json {
         log.json().init()
     } else {
         log.init()

@@ -5,7 +5,6 @@
 use super::compat::clashes;
 use super::grant::{From, may_grant_new};
 use super::input::{Ask, LockRef, Under};
-use super::limits::DEPTH_MAX;
 use super::lock::{At, Links, Lock, LockSlot, Marks, ResourceSlot, Which};
 use super::output::{Output, Said};
 use super::shard::Shard;
@@ -103,7 +102,7 @@ impl Shard {
     pub(super) fn spot_under(&self, parent: LockSlot) -> Result<Spot, Status> {
         let resource = self.locks[parent].resource;
         let depth = self.resources[resource].depth;
-        if depth == DEPTH_MAX {
+        if depth >= self.limits.depth {
             return Err(Status::TooDeep);
         }
         Ok(Spot {

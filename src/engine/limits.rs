@@ -27,6 +27,12 @@ pub struct Limits {
     pub waiting_a_session: u32,
     /// The mistake that a test has planted.
     pub planted: Planted,
+    /// The longest name of a resource; nobody can move it above 255.
+    pub name_len: usize,
+    /// The deepest level of a tree (T5); nobody can move it deeper than [`DEPTH_MAX`].
+    pub depth: u8,
+    /// The longest value block that the policy of a lockspace may allow.
+    pub value_len: usize,
 }
 
 impl Default for Limits {
@@ -36,6 +42,9 @@ impl Default for Limits {
             locks_a_session: 100_000,
             waiting_a_session: 10_000,
             planted: Planted::NONE,
+            name_len: enq_protocol::vocabulary::NAME_LEN_MAX,
+            depth: DEPTH_MAX,
+            value_len: enq_protocol::vocabulary::VALUE_LEN_MAX,
         }
     }
 }

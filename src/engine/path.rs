@@ -6,7 +6,6 @@
 use super::enq::{Asked, Spot};
 use super::grant::may_grant_new;
 use super::input::Ask;
-use super::limits::DEPTH_MAX;
 use super::lock::{At, LockSlot, ResourceSlot, SessionSlot, Which};
 use super::output::{Output, Said};
 use super::shard::{Map, Shard, map};
@@ -208,7 +207,7 @@ impl Shard {
         names: &[ResourceName],
     ) -> Result<(), Status> {
         self.check_session(ask.session)?;
-        if names.len() > usize::from(DEPTH_MAX) + 1 {
+        if names.len() > usize::from(self.limits.depth) + 1 {
             return Err(Status::TooDeep);
         }
         self.check_ask(ask, lockspace)?;

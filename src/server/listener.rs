@@ -146,7 +146,7 @@ fn admit(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>, tracker: 
         }
         return;
     };
-    if let Err(error) = prepare(&stream) {
+    if let Err(error) = prepare(&stream, shared.keepalive) {
         tracing::debug!(%address, %error, "a connection was lost at the door");
         return;
     }
@@ -164,10 +164,10 @@ fn admit(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>, tracker: 
 const SEND_BUFFER_LEN: usize = 128 * 1024;
 
 /// Small answers leave at once; a peer that has vanished is noticed; one that does not read costs little.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+fn prepare(stream: &TcpStream, keepalive: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(15))
+        .with_time(keepalive)
         .with_interval(Duration::from_secs(5))
         .with_retries(3);
     let socket = socket2::SockRef::from(stream);

@@ -23,7 +23,10 @@ mod shutdown;
 pub mod translate;
 
 pub use clock::Clock;
-pub use config::{Args, Config, Patience};
+pub use config::{
+    Config, ConfigError, KEYS, Key, LeaseLimits, Origin, Patience, Settings, Size, Task, Told, Window,
+    command,
+};
 pub use house::{Draw, House, HouseRules};
 pub use lease::{Passing, ROUND};
 pub use listener::DoorLimits;
@@ -38,18 +41,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Requests in flight a session: enough for a client that pipelines, and few enough to hold a client that runs away.
-const WINDOW_REQUESTS: u32 = 1_024;
-
-/// Bytes in flight a session.
-const WINDOW_BYTES: u32 = 256 * 1024;
-
-/// The shortest lease: below it, one lost packet ends a session.
-const TTL_MS_MIN: u32 = 1_000;
-
-/// The longest lease of a volatile server: how long its locks may outlive their holder.
-const TTL_MS_MAX: u32 = 60_000;
-
 /// The longest lease if the epoch could not be kept.
 const TTL_MS_MAX_UNKEPT: u32 = 15_000;
 
@@ -62,6 +53,7 @@ struct Shared {
     house: Arc<House>,
     door: Arc<listener::Door>,
     stop: CancellationToken,
+    keepalive: Duration,
 }
 
 /// A server that serves.
@@ -113,8 +105,8 @@ impl Server {
         let table = Table::new(&Setting {
             epoch: epoch.number,
             limits: config.limits,
-            window_requests: WINDOW_REQUESTS,
-            window_bytes: WINDOW_BYTES,
+            window_requests: config.window.requests,
+            window_bytes: config.window.bytes,
             route_key,
             hash_seed: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
         });
@@ -122,8 +114,8 @@ impl Server {
         let stop = CancellationToken::new();
         let rules = HouseRules {
             patience: config.patience,
-            ttl_ms_min: TTL_MS_MIN,
-            ttl_ms_max: if kept { TTL_MS_MAX } else { TTL_MS_MAX_UNKEPT },
+            ttl_ms_min: in_ms(config.leases.min),
+            ttl_ms_max: in_ms(config.leases.max).min(if kept { u32::MAX } else { TTL_MS_MAX_UNKEPT }),
             unsafe_settings: if kept { Vec::new() } else { vec!["epoch-not-kept".into()] },
             draw: Box::new(draw),
         };
@@ -131,6 +123,7 @@ impl Server {
             clock: Clock::start(),
             house: Arc::new(House::new(Volatile::new(table), rules)),
             door: Arc::new(listener::Door::new(config.door, stop.clone())),
+            keepalive: config.keepalive,
             stop,
         });
         let tracker = TaskTracker::new();
@@ -190,4 +183,9 @@ impl Server {
 fn draw() -> Option<[u8; 16]> {
     let mut secret = [0; 16];
     getrandom::fill(&mut secret).ok().map(|()| secret)
+}
+
+/// In milliseconds; longer than 49 days is for ever.
+fn in_ms(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }

@@ -8,7 +8,7 @@ use crate::engine::{
     Input, Instant, LockRef, Said, Under,
     session::{Call, Register, Started, Told},
 };
-use enq_protocol::vocabulary::{Flags, Handle, Place, Status};
+use enq_protocol::vocabulary::{Flags, Handle, Place, ResourceName, Status};
 
 /// Which request it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,7 @@ impl Table {
         let mut answer = AnswerAs::Said;
         let shard = match &mut input {
             Input::Enq { ask, handle, under, name } => {
+                self.may_name(std::slice::from_ref(*name))?;
                 may_start(cell, register, &[*handle])?;
                 let shard = match under {
                     Under::Lockspace(lockspace) => self.shard_of(*lockspace, name),
@@ -130,6 +131,7 @@ impl Table {
                     return Err(Status::BadParam);
                 };
                 let shard = self.shard_of(*lockspace, root);
+                self.may_name(path)?;
                 may_start(cell, register, handles)?;
                 answer = may_wait(cell, register, &mut ask.flags);
                 register.start_path(handles, shard);
@@ -159,6 +161,12 @@ impl Table {
             | Input::RaiseEpoch { .. } => return Err(Status::Unsupported),
         };
         Ok(Routed { shard, input, started, answer })
+    }
+
+    /// May resources be called that, here?
+    fn may_name(&self, names: &[ResourceName]) -> Result<(), Status> {
+        let fits = names.iter().all(|name| name.as_bytes().len() <= self.limits.name_len);
+        if fits { Ok(()) } else { Err(Status::BadName) }
     }
 }
 

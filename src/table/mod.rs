@@ -46,6 +46,7 @@ pub struct Table {
     next_session: AtomicU64,
     spaces: Mutex<spaces::Spaces>,
     bounds: Bounds,
+    limits: Limits,
 }
 
 /// One shard, and when it wants to be visited although nobody asks it anything.
@@ -120,6 +121,7 @@ impl Table {
                 window_bytes: setting.window_bytes,
                 planted: setting.limits.planted,
             },
+            limits: setting.limits,
         }
     }
 

@@ -6,7 +6,7 @@
 use super::{Scratch, Table};
 use crate::engine::{Input, Instant, Shard};
 use enq_protocol::vocabulary::{
-    LockFilter, LockspaceId, LockspaceView, ModeSet, Policy, ResourceName, SessionId, Status, VALUE_LEN_MAX,
+    LockFilter, LockspaceId, LockspaceView, ModeSet, Policy, ResourceName, SessionId, Status,
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -120,7 +120,7 @@ impl Table {
         exclusive: bool,
         scratch: &mut Scratch,
     ) -> Result<Changed, Status> {
-        judge(&policy)?;
+        self.judge(&policy)?;
         let mut spaces = self.spaces.lock();
         if let Some((id, space)) = spaces.named(name) {
             return if exclusive || space.policy != policy {
@@ -146,7 +146,7 @@ impl Table {
         policy: Policy,
         scratch: &mut Scratch,
     ) -> Result<Changed, Status> {
-        judge(&policy)?;
+        self.judge(&policy)?;
         let mut spaces = self.spaces.lock();
         let space = spaces.find(lockspace)?;
         if space.version != version {
@@ -281,6 +281,13 @@ impl Table {
         }
     }
 
+    /// Is every number of a policy within its limits?
+    fn judge(&self, policy: &Policy) -> Result<(), Status> {
+        let value_fits = usize::from(policy.value_len_max) <= self.limits.value_len;
+        let wait_fits = policy.deadlock_wait_ms == 0 || DEADLOCK_WAIT_MS.contains(&policy.deadlock_wait_ms);
+        if value_fits && wait_fits { Ok(()) } else { Err(Status::Limit) }
+    }
+
     /// What somebody who looks at a lockspace is shown.
     fn view(&self, lockspace: LockspaceId, space: &Space) -> LockspaceView {
         let counts = self.shards.iter().map(|cell| cell.shard.lock().lockspace_counts(lockspace));
@@ -294,13 +301,6 @@ impl Table {
             resources,
         }
     }
-}
-
-/// Is every number of a policy within its limits?
-fn judge(policy: &Policy) -> Result<(), Status> {
-    let value_fits = usize::from(policy.value_len_max) <= VALUE_LEN_MAX;
-    let wait_fits = policy.deadlock_wait_ms == 0 || DEADLOCK_WAIT_MS.contains(&policy.deadlock_wait_ms);
-    if value_fits && wait_fits { Ok(()) } else { Err(Status::Limit) }
 }
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ const ROOMS: [Room; 9] = [
             "clap",
             "serde",
             "serde_json",
+            "toml",
         ],
     },
     Room {

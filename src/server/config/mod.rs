@@ -1,0 +1,154 @@
+//! What an operator can say, and what the server makes of it.
+//!
+//! Read in this order: `settings` (every name with its meaning and default), `value` (how values are written), `source`
+//! (file, environment, command line), `relations` (what must fit together). What is not known is refused, and so is what
+//! contradicts itself: a server never guesses what was meant.
+
+mod relations;
+mod settings;
+mod source;
+mod value;
+
+pub use settings::{KEYS, Key, Settings};
+pub use source::{ConfigError, Origin, Task, Told, command};
+pub use value::Size;
+
+use super::DoorLimits;
+use crate::{engine::Limits, log::Place};
+use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// Where its epoch is kept.
+    pub state: Place,
+    /// How many may come in.
+    pub door: DoorLimits,
+    /// What sessions and resources may have.
+    pub limits: Limits,
+    /// How long it waits for its peers.
+    pub patience: Patience,
+    /// What a session may have in flight.
+    pub window: Window,
+    /// How long leases may be.
+    pub leases: LeaseLimits,
+    /// After how long a silence the network asks for the other side.
+    pub keepalive: Duration,
+}
+
+/// What a session may have in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Requests.
+    pub requests: u32,
+    /// Their bytes.
+    pub bytes: u32,
+}
+
+/// How long leases may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseLimits {
+    /// The shortest.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// How long the server waits for a peer that must not take long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For the first bytes of a connection.
+    pub first_frame: Duration,
+    /// For the rest of the first frame.
+    pub handshake: Duration,
+    /// For the rest of a frame; also for a peer without session to read something.
+    pub frame: Duration,
+    /// For a peer to read something when too much is unread.
+    pub overrun: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience::from(&Settings::default())
+    }
+}
+
+impl From<&Settings> for Patience {
+    fn from(settings: &Settings) -> Patience {
+        Patience {
+            first_frame: settings.first_frame_timeout,
+            handshake: settings.handshake_timeout,
+            frame: settings.frame_timeout,
+            overrun: settings.outbox_timeout,
+        }
+    }
+}
+
+impl Config {
+    /// A server on a free port of this machine that keeps nothing, for tests.
+    #[must_use]
+    pub fn for_tests() -> Config {
+        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        Config { state: Place::Nowhere, ..Config::from(&Settings { listen, ..Settings::default() }) }
+    }
+
+    /// What the state of this server is called: by its first port, so that two servers of a user do not meet.
+    pub(super) fn state_name(&self) -> String {
+        format!("enqd-{}", self.listen.first().map_or(0, SocketAddr::port))
+    }
+}
+
+/// The settings must keep their relations, as those of [`Told::gather`] do.
+impl From<&Settings> for Config {
+    fn from(settings: &Settings) -> Config {
+        let a_free_port = settings.listen.first().is_none_or(|address| address.port() == 0);
+        let state = settings.state_dir.clone().or_else(from_systemd).map(Place::Given);
+        let state = match state {
+            Some(place) => place,
+            // A port that is another one at each start has no state to find again.
+            None if a_free_port => Place::Nowhere,
+            None => of_user().map_or(Place::Nowhere, Place::Usual),
+        };
+        let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        Config {
+            listen: settings.listen.clone(),
+            state,
+            door: DoorLimits {
+                connections: count(settings.connections_max),
+                a_source: count(settings.connections_a_source_max),
+                strangers: count(settings.connections_unauthenticated_max),
+            },
+            limits: Limits {
+                waiting_a_resource: settings.waiting_a_resource_max,
+                locks_a_session: settings.locks_a_session_max,
+                waiting_a_session: settings.waiting_a_session_max,
+                name_len: usize::from(settings.name_max),
+                depth: settings.depth_max,
+                value_len: usize::from(settings.value_max),
+                ..Limits::default()
+            },
+            patience: Patience::from(settings),
+            window: Window {
+                requests: settings.window_requests,
+                bytes: u32::try_from(settings.window_bytes.0).unwrap_or(u32::MAX),
+            },
+            leases: LeaseLimits { min: settings.ttl_min, max: settings.ttl_max },
+            keepalive: settings.keepalive,
+        }
+    }
+}
+
+/// The first directory that the service manager made for the state of this service.
+fn from_systemd() -> Option<PathBuf> {
+    let directories = env::var_os("STATE_DIRECTORY")?;
+    env::split_paths(&directories).next().filter(|path| path.is_absolute())
+}
+
+/// Where this user's programs keep their state.
+fn of_user() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    Some(state.join("enq"))
+}
