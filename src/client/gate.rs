@@ -3,8 +3,7 @@
 //! A lock service alone cannot stop a holder that went to sleep, lost its lease and wakes up in the middle of a write.
 //! The resource can, if each operation brings the numbers of its grant and the resource refuses those that are out of
 //! date. The two gates here are that check: [`FenceGate`] remembers one number and serves CW, PR, PW and EX; [`SeqGate`]
-//! remembers one for each mode and serves all modes. Both are a few comparisons, and the same in SQL
-//! (`UPDATE .. SET fence = $1 .. WHERE id = $2 AND fence <= $1`) or in a conditional put of an object store.
+//! remembers one for each mode and serves all modes. Both are a few comparisons, without a lock or a file inside.
 //!
 //! What no gate can do, and what follows from it:
 //!
@@ -18,9 +17,49 @@
 //! 4. *After its own down-conversion a holder has new numbers and must use them.* What it still had under way with the
 //!    old ones may be refused.
 //!
-//! A gate is a value without a lock inside: keep it where the protected data is kept, changed in the same transaction.
+//! A gate is kept where the protected data is kept and changed together with it. In a file or in an object's metadata it
+//! is the text that `Display` writes and `FromStr` reads. The pattern for a store with conditional writes: read the
+//! object with its tag, let the gate decide, write object and gate back *if the tag is still the same*, and begin anew
+//! if it is not.
+//!
+//! ```
+//! # use enq::client::{Fence, FenceGate, Stale};
+//! # struct Object { body: u64, gate: String, tag: u32 }
+//! # struct Store(Object);
+//! # impl Store {
+//! #     fn get(&self) -> (u64, String, u32) { (self.0.body, self.0.gate.clone(), self.0.tag) }
+//! #     fn put_if(&mut self, tag: u32, body: u64, gate: String) -> bool {
+//! #         let same = tag == self.0.tag;
+//! #         if same { self.0 = Object { body, gate, tag: tag + 1 }; }
+//! #         same
+//! #     }
+//! # }
+//! fn add(store: &mut Store, fence: Fence, amount: u64) -> Result<(), Stale> {
+//!     loop {
+//!         let (body, stored, tag) = store.get();
+//!         let mut gate: FenceGate = stored.parse().expect("written by the line below");
+//!         gate.pass(fence)?;
+//!         if store.put_if(tag, body + amount, gate.to_string()) {
+//!             return Ok(());
+//!         }
+//!     }
+//! }
+//! # let mut store = Store(Object { body: 0, gate: FenceGate::default().to_string(), tag: 1 });
+//! # add(&mut store, Fence(7), 5).unwrap();
+//! # add(&mut store, Fence(9), 5).unwrap();
+//! # assert!(add(&mut store, Fence(7), 5).is_err());
+//! # assert_eq!((store.0.body, store.0.gate.as_str()), (10, "9"));
+//! ```
+//!
+//! In SQL the scalar gate is one condition, and "no row" means stale; a trigger that no statement gets round, and the
+//! gate with one mark a mode as a function, are in `examples/gate/gate.sql`.
+//!
+//! ```sql
+//! UPDATE account SET balance = $1, fence = $2 WHERE id = $3 AND fence <= $2;
+//! ```
 
 use enq_protocol::vocabulary::{Fence, LockMode, Seq};
+use std::{fmt, num::ParseIntError, str::FromStr};
 
 /// An operation came with numbers of a grant that a later, conflicting one has overtaken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +69,14 @@ pub struct Stale {
     pub shown: u64,
     /// The higher one that the resource has seen.
     pub seen: u64,
+}
+
+/// What was stored is no [`SeqGate`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the marks of a gate are six numbers with commas between, in the order of the modes: {text:?}")]
+pub struct NotMarks {
+    /// What was stored.
+    pub text: String,
 }
 
 /// One high-water mark for the fences of CW, PR, PW and EX grants.
@@ -59,27 +106,64 @@ impl FenceGate {
         self.highest
     }
 
-    /// May an operation under this fence go on? If so the gate is raised to it.
+    /// Would an operation under this fence pass? Changes nothing.
+    ///
+    /// # Errors
+    /// As [`FenceGate::pass`].
+    pub fn check(&self, fence: Fence) -> Result<(), Stale> {
+        if fence == Fence::UNFENCED || fence < self.highest {
+            return Err(Stale { shown: fence.0, seen: self.highest.0 });
+        }
+        Ok(())
+    }
+
+    /// May an operation under this fence go on? If so the gate is raised to it, otherwise it stays as it is.
     ///
     /// # Errors
     /// [`Stale`] if a higher fence was seen, and always for fence 0: NL and CR are not fenced.
     pub fn pass(&mut self, fence: Fence) -> Result<(), Stale> {
-        if fence == Fence::UNFENCED || fence < self.highest {
-            return Err(Stale { shown: fence.0, seen: self.highest.0 });
-        }
+        self.check(fence)?;
         self.highest = fence;
         Ok(())
     }
 
-    /// The first thing to do after a grant (caveat 1). A lower fence changes nothing.
+    /// Raises the gate to what somebody else has seen. A lower fence changes nothing and is not refused: a holder who
+    /// shows his own fence for the first time asks [`FenceGate::pass`], which says so if he comes too late.
     pub fn raise(&mut self, fence: Fence) {
         self.highest = self.highest.max(fence);
+    }
+}
+
+/// The highest fence, in decimal digits.
+impl fmt::Display for FenceGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.highest.fmt(f)
+    }
+}
+
+impl FromStr for FenceGate {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<FenceGate, ParseIntError> {
+        text.parse().map(|highest| FenceGate::seen(Fence(highest)))
     }
 }
 
 /// One high-water mark for each mode: exact for all six modes, CR included.
 ///
 /// An operation passes unless a grant of a *conflicting* mode with a higher seq was seen.
+///
+/// ```
+/// use enq::client::{LockMode::{Cr, Ex, Pw}, Seq, SeqGate};
+/// let mut gate = SeqGate::default();
+/// assert!(gate.pass(Cr, Seq(1)).is_ok() && gate.pass(Pw, Seq(2)).is_ok());
+/// assert!(gate.pass(Cr, Seq(1)).is_ok(), "a concurrent reader stands beside the writer");
+/// let stored = gate.to_string();
+/// assert_eq!(stored, "0,1,0,0,2,0");
+/// let mut gate: SeqGate = stored.parse().unwrap();
+/// assert!(gate.pass(Ex, Seq(3)).is_ok(), "alone");
+/// assert!(gate.pass(Cr, Seq(1)).is_err() && gate.pass(Pw, Seq(2)).is_err());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeqGate {
     marks: [Seq; 6],
@@ -98,24 +182,52 @@ impl SeqGate {
         self.marks
     }
 
-    /// May an operation under this grant go on? If so the gate is raised to it.
+    /// Would an operation under this grant pass? Changes nothing.
+    ///
+    /// # Errors
+    /// As [`SeqGate::pass`].
+    pub fn check(&self, mode: LockMode, seq: Seq) -> Result<(), Stale> {
+        let seen = mode.conflicts().iter().map(|other| self.marks[other as usize]).max();
+        match seen {
+            Some(seen) if seen > seq => Err(Stale { shown: seq.0, seen: seen.0 }),
+            _ => Ok(()),
+        }
+    }
+
+    /// May an operation under this grant go on? If so the gate is raised to it, otherwise it stays as it is.
     ///
     /// # Errors
     /// [`Stale`] if a conflicting mode has a higher mark.
     pub fn pass(&mut self, mode: LockMode, seq: Seq) -> Result<(), Stale> {
-        let conflicting = LockMode::ALL.into_iter().filter(|other| !other.is_compatible(mode));
-        let seen = conflicting.map(|other| self.marks[other as usize]).max().unwrap_or_default();
-        if seen > seq {
-            return Err(Stale { shown: seq.0, seen: seen.0 });
-        }
+        self.check(mode, seq)?;
         self.raise(mode, seq);
         Ok(())
     }
 
-    /// The first thing to do after a grant (caveat 1).
+    /// Raises the gate to what somebody else has seen; a lower seq changes nothing. A holder who shows his own grant for
+    /// the first time asks [`SeqGate::pass`], which says so if he comes too late.
     pub fn raise(&mut self, mode: LockMode, seq: Seq) {
         let mark = &mut self.marks[mode as usize];
         *mark = (*mark).max(seq);
+    }
+}
+
+/// The six marks with commas between, in the order of [`LockMode::ALL`].
+impl fmt::Display for SeqGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [nl, cr, cw, pr, pw, ex] = self.marks;
+        write!(f, "{nl},{cr},{cw},{pr},{pw},{ex}")
+    }
+}
+
+impl FromStr for SeqGate {
+    type Err = NotMarks;
+
+    fn from_str(text: &str) -> Result<SeqGate, NotMarks> {
+        let marks: Result<Vec<Seq>, ParseIntError> =
+            text.split(',').map(|mark| mark.parse().map(Seq)).collect();
+        let marks = marks.ok().and_then(|marks| marks.try_into().ok());
+        marks.map(SeqGate::seen).ok_or_else(|| NotMarks { text: text.into() })
     }
 }
 
@@ -136,6 +248,8 @@ mod tests {
         assert_eq!(gate.highest(), Fence(5), "a gate is never lowered");
         assert!(gate.pass(Fence::UNFENCED).is_err());
         assert_eq!(FenceGate::seen(gate.highest()), gate);
+        assert_eq!(gate.to_string().parse(), Ok(gate));
+        assert!("".parse::<FenceGate>().is_err() && "-1".parse::<FenceGate>().is_err());
     }
 
     #[test]
@@ -172,7 +286,25 @@ mod tests {
         gate.pass(Ex, Seq(4)).unwrap();
         assert!(gate.pass(Cr, Seq(1)).is_err());
         assert_eq!(SeqGate::seen(gate.marks()), gate);
+        assert_eq!(gate.to_string().parse(), Ok(gate));
         assert!(gate.pass(Pr, Seq(5)).is_ok());
+    }
+
+    #[test]
+    fn a_question_changes_nothing_and_neither_does_a_refusal() {
+        let (mut fences, mut seqs) = (FenceGate::seen(Fence(5)), SeqGate::default());
+        seqs.raise(Ex, Seq(5));
+        let before = (fences, seqs);
+        assert!(fences.check(Fence(6)).is_ok() && seqs.check(Ex, Seq(6)).is_ok());
+        assert!(fences.pass(Fence(4)).is_err() && seqs.pass(Cr, Seq(4)).is_err());
+        assert_eq!((fences, seqs), before);
+    }
+
+    #[test]
+    fn what_is_no_gate_is_refused() {
+        for text in ["", "1", "1,2,3,4,5", "1,2,3,4,5,6,7", "1,2,3,4,5,x", "1,,2,3,4,5"] {
+            assert_eq!(text.parse::<SeqGate>(), Err(NotMarks { text: text.into() }));
+        }
     }
 
     #[test]

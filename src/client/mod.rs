@@ -51,7 +51,7 @@ pub use enq_protocol::{
     wire::Welcome,
 };
 pub use error::{ConnectError, LockLost, LookError, LossCause, NotGranted, Refused};
-pub use gate::{FenceGate, SeqGate, Stale};
+pub use gate::{FenceGate, NotMarks, SeqGate, Stale};
 pub use lease::{Lease, LockState};
 pub use link::Traffic;
 pub use lock::Lock;
