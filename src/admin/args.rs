@@ -3,12 +3,16 @@
 //! Nothing here acts. What is said here is what a user reads, so each sentence is written for him; a verb that is not
 //! there is not named.
 
+mod script;
+
 use std::{ffi::OsString, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use enq_protocol::vocabulary::{LockId, LockMode, SessionId};
 
 use super::duration;
+
+pub use script::CheckToken;
 
 /// Where a server is looked for when nothing says otherwise.
 pub const SERVER_DEFAULT: &str = "127.0.0.1:21065";
@@ -38,7 +42,7 @@ pub struct Enq {
 /// The exit codes of every verb, as help and man pages print them.
 pub const EXIT_CODES: &str = "\
 Exit codes: 0 done (run: the command's own); 64 bad arguments; 69 no server reachable; 70 the server refused it; \
-75 not granted: conflict or timeout (or -E); 76 the lock was lost while the command ran; 77 denied or over quota; \
+75 not granted: conflict or timeout (or -E); 76 the lock was lost, or the token is not live; 77 denied or over quota; \
 78 bad configuration; 79 deadlock victim; 126, 127 the command cannot be executed, was not found; 128+n it died of \
 signal n.";
 
@@ -112,6 +116,8 @@ pub enum Verb {
     Session(SessionVerb),
     /// Take a granted lock away from its holder
     ForceRelease(ForceRelease),
+    /// Ask whether the grant with this seq is live: exit code 0 if it is, 76 if not
+    CheckToken(CheckToken),
     /// Ask each server whether it answers, and how fast
     Ping(Output),
     /// Print the server's counters, by the names of MONITOR LOCK

@@ -17,7 +17,7 @@ pub const UNREACHABLE: u8 = 69;
 pub const SOFTWARE: u8 = 70;
 /// Not granted: conflict or timeout.
 pub const CONFLICT: u8 = 75;
-/// The lock was lost while the command ran; the command was stopped.
+/// The lock was lost: while the command ran, which was stopped; or a grant that is asked about is not live.
 pub const LOST: u8 = 76;
 /// The command is there and cannot be executed.
 pub const CANNOT_EXECUTE: u8 = 126;

@@ -19,7 +19,10 @@ pub fn pages() -> Vec<(String, String)> {
 }
 
 fn add(command: &Command, name: &str, pages: &mut Vec<(String, String)>) {
-    let spoken = name.replace('-', " ").replace("force release", "force-release");
+    let spoken = name.replace('-', " ");
+    let spoken = ["force-release", "check-token"]
+        .into_iter()
+        .fold(spoken, |spoken, verb| spoken.replace(&verb.replace('-', " "), verb));
     let titled =
         command.clone().name(name.to_owned()).display_name(name.to_owned()).bin_name(spoken).after_help("");
     pages.push((format!("{name}.1"), page(&titled, name, 1)));

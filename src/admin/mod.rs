@@ -7,6 +7,7 @@
 pub mod args;
 mod ask;
 mod blockers;
+mod check_token;
 mod completion;
 mod duration;
 pub mod exit;
@@ -72,6 +73,7 @@ fn carry_out(reach: &Reach, verb: &Verb) -> Result<(), Failure> {
             Verb::Space(space) => space::space(reach, &space.verb).await,
             Verb::Session(session) => session::session(reach, &session.verb).await,
             Verb::ForceRelease(release) => force_release::force_release(reach, release).await,
+            Verb::CheckToken(check) => check_token::check_token(reach, check).await,
             Verb::Ping(output) => ping::ping(reach, output.format).await,
             Verb::Stats(output) => stats::stats(reach, output.format).await,
             Verb::Modes(output) => modes::modes(output.format),

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::stage::{Server, code_of, pid_of, said, send, start};
+use crate::stage::{Server, code_of, eventually, pid_of, said, send, start};
 
 #[tokio::test]
 async fn the_listing_verbs_print_what_is_there() {
@@ -178,4 +178,31 @@ async fn the_small_verbs_answer_in_every_form() {
     assert_eq!((gone.status.code(), said(&gone).starts_with("enq: NOSUCHLOCK: #1f: ")), (Some(70), true));
     let gone = server.done(&["session", "show", "9.9"]).await;
     assert_eq!((gone.status.code(), said(&gone).starts_with("enq: NOSUCHSESSION: ")), (Some(70), true));
+}
+
+#[tokio::test]
+async fn a_token_is_live_as_long_as_its_grant() {
+    let server = Server::start().await;
+    let mut holder = start(server.enq(&["run", "--path", "db/orders", "--", "sleep", "1000"]));
+    server.until_queued("db", "granted").await;
+    let shown = server.json(&["show", "--path", "db/orders", "-o", "json"]).await;
+    let seq = shown["resource"]["granted"][0]["seq"].as_str().expect("a string").to_owned();
+    let check = ["check-token", "--path", "db/orders", "--seq", &seq];
+
+    let live = server.done(&check).await;
+    assert_eq!((live.status.code(), live.stdout.as_slice()), (Some(0), &b"live\n"[..]), "{live:?}");
+    let json = server.json(&[check.as_slice(), &["-o", "json"]].concat()).await;
+    assert_eq!((&json["token"]["live"], &json["token"]["seq"]), (&true.into(), &Value::from(seq.as_str())));
+    for other in [["db/orders", "1"], ["db", seq.as_str()], ["nothing", seq.as_str()]] {
+        let output = server.done(&["check-token", "--path", other[0], "--seq", other[1]]).await;
+        assert_eq!(output.status.code(), Some(76), "{other:?}: {output:?}");
+    }
+
+    send(pid_of(&holder), Signal::SIGKILL);
+    code_of(&mut holder).await;
+    eventually("the grant has ended", async || server.done(&check).await.status.code() == Some(76)).await;
+    let dead = server.done(&[check.as_slice(), &["-o", "json"]].concat()).await;
+    let json: Value = serde_json::from_slice(&dead.stdout).expect("it prints JSON all the same");
+    assert_eq!((dead.status.code(), &json["token"]["live"]), (Some(76), &false.into()));
+    assert!(said(&dead).contains("LOST"), "{}", said(&dead));
 }
