@@ -360,6 +360,9 @@ pub struct PolicyArgs {
     /// Refuse requests that give no reason
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     pub reason_required: Option<bool>,
+    /// How long the locks of a session that died go on blocking, at most 60s; 0 for not at all
+    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
+    pub lock_delay: Option<Duration>,
 }
 
 /// When a conversion deadlock is refused.

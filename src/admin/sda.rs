@@ -127,6 +127,9 @@ fn entry(lock: &LockView, sessions: &[SessionView]) -> String {
     if let Some(left) = lock.timeout_ms {
         let _ = write!(line, ", willing to wait {} more", show_ms(left));
     }
+    if let Some(pause) = words::pause(lock) {
+        let _ = write!(line, ", {pause}");
+    }
     let _ = write!(line, "\n      {}", words::whose(lock, sessions));
     if let Some(session) = words::session_of(lock, sessions) {
         let _ = write!(line, ", session {}, lease left {}", session.session, show_ms(session.lease_left_ms));

@@ -101,5 +101,8 @@ fn changed(mut policy: Policy, named: &PolicyArgs) -> Result<Policy, Failure> {
     if let Some(required) = named.reason_required {
         policy.reason_required = required;
     }
+    if let Some(delay) = named.lock_delay {
+        policy.lock_delay_ms = milliseconds(delay)?;
+    }
     Ok(policy)
 }

@@ -38,7 +38,7 @@ pub(super) async fn stats(reach: &Reach, format: Format) -> Result<(), Failure> 
 
 /// Metric, name, value.
 #[rustfmt::skip]
-fn rows(s: &Statistics) -> [(&'static str, &'static str, u64); 14] {
+fn rows(s: &Statistics) -> [(&'static str, &'static str, u64); 16] {
     [
         ("enq_new_total",             "New ENQ",              s.enq_new),
         ("enq_converted_total",       "Converted ENQ",        s.enq_converted),
@@ -54,5 +54,7 @@ fn rows(s: &Statistics) -> [(&'static str, &'static str, u64); 14] {
         ("enq_converting",            "Converting Locks",     s.converting),
         ("enq_waiting",               "Waiting Locks",        s.waiting),
         ("enq_sessions",              "Sessions",             s.sessions),
+        ("enq_delayed",               "Locks In Lock-Delay",  s.delayed),
+        ("enq_recovering_ms",         "Recovering, ms Left",  s.recovering_ms),
     ]
 }

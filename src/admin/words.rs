@@ -63,6 +63,7 @@ pub(super) fn session_of<'a>(lock: &LockView, sessions: &'a [SessionView]) -> Op
 #[must_use]
 pub(super) fn whose(lock: &LockView, sessions: &[SessionView]) -> String {
     match (lock.session, session_of(lock, sessions)) {
+        (None, _) if lock.pause_ms.is_some() => String::from("nobody: its session has died"),
         (None, _) => String::from("an orphan: its session has ended"),
         (Some(id), None) => format!("session {id}"),
         (Some(_), Some(session)) => format!(
@@ -72,6 +73,18 @@ pub(super) fn whose(lock: &LockView, sessions: &[SessionView]) -> String {
             session.pid
         ),
     }
+}
+
+/// Why nothing moves, in a word: `lock-delay` or `server restarted`.
+fn pause_word(lock: &LockView) -> Option<&'static str> {
+    let word = if lock.session.is_none() { "lock-delay" } else { "server restarted" };
+    lock.pause_ms.map(|_| word)
+}
+
+/// Why nothing moves, and for how long: `lock-delay, 4s left`, `server restarted, 9s left`.
+#[must_use]
+pub(super) fn pause(lock: &LockView) -> Option<String> {
+    Some(format!("{}, {} left", pause_word(lock)?, show_ms(lock.pause_ms?)))
 }
 
 fn id_or_dash(session: Option<SessionId>) -> String {
@@ -137,6 +150,8 @@ pub(super) fn lock_json(lock: &LockView, sessions: &[SessionView]) -> Value {
         "requested": lock.requested.map(|mode| mode.letters()),
         "age_ms": lock.age_ms,
         "timeout_ms": lock.timeout_ms,
+        "pause": pause_word(lock),
+        "pause_ms": lock.pause_ms,
         "session": lock.session.map(|id| id.to_string()),
         "holder": session_of(lock, sessions).map(session_json),
         "seq": lock.seq.to_string(),
@@ -224,7 +239,7 @@ pub(super) fn value_json(value: &enq_protocol::vocabulary::ValueBlock) -> Value 
 }
 
 /// The columns of a list of lockspaces.
-pub(super) const SPACE_COLUMNS: [Column; 12] = [
+pub(super) const SPACE_COLUMNS: [Column; 13] = [
     Column("SPACE", false),
     Column("NAME", false),
     Column("VERSION", false),
@@ -237,6 +252,7 @@ pub(super) const SPACE_COLUMNS: [Column; 12] = [
     Column("LONGEST WAIT", true),
     Column("MODES", true),
     Column("REASON REQUIRED", true),
+    Column("LOCK-DELAY", true),
 ];
 
 /// One lockspace in a list.
@@ -257,6 +273,7 @@ pub(super) fn space_item(space: &LockspaceView) -> Item {
         or(policy.wait_ms_max, "no limit"),
         policy.modes.iter().map(|mode| mode.letters()).collect::<Vec<_>>().join(","),
         policy.reason_required.to_string(),
+        or(policy.lock_delay_ms, "none"),
     ];
     Item { name: space.name.to_string(), json: space_json(space), cells }
 }
@@ -279,6 +296,7 @@ pub(super) fn space_json(space: &LockspaceView) -> Value {
             "wait_max_ms": policy.wait_ms_max,
             "modes": policy.modes.iter().map(|mode| mode.letters()).collect::<Vec<_>>(),
             "reason_required": policy.reason_required,
+            "lock_delay_ms": policy.lock_delay_ms,
         },
     })
 }

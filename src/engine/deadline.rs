@@ -1,4 +1,4 @@
-//! Deadlines of requests that wait (rule U7 of `docs/locking.md`).
+//! Deadlines of requests that wait (rule U7 of `docs/locking.md`), and of lock-delays (rule E4).
 //!
 //! Deadlines fire only by Tick, so a request is never ended early, and never because some other input came.
 
@@ -37,7 +37,7 @@ impl Shard {
     /// When Tick has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|first| first.0)
+        self.deadlines.first().map(|first| first.0).into_iter().chain(self.recovering).min()
     }
 
     /// U7: the request waits no longer than asked, and no longer than the lockspace allows.
@@ -76,10 +76,19 @@ impl Shard {
     /// U7: fires what is due, each with its sweep, so that one request's end can still be another's grant.
     pub(super) fn tick(&mut self, out: &mut Vec<Output>) {
         for _ in 0..REMOVALS_A_STEP {
-            let Some((_, slot)) = self.deadlines.first().filter(|(moment, _)| *moment <= self.now) else {
-                return;
-            };
+            let first = self.deadlines.first().filter(|(moment, _)| *moment <= self.now);
+            if self.is_recovery_over(first.map(|first| first.0)) {
+                self.end_recovery(out);
+                continue;
+            }
+            let Some((_, slot)) = first else { return };
             self.drop_deadline(slot);
+            // E4: a lock-delay is over.
+            if self.locks[slot].marks.delayed {
+                self.end_delay(slot);
+                self.settle(out);
+                continue;
+            }
             // E1: a sealed lock takes no request; its end is under way.
             if self.is_sealed(slot) {
                 continue;

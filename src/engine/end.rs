@@ -107,6 +107,7 @@ impl Shard {
                 End::Closed if self.stays(slot) => self.orphan(slot),
                 End::Closed => self.end_lock(slot, false, Told::No, out),
                 End::Died if self.stays(slot) || self.forgets_the_queue(slot) => self.orphan(slot),
+                End::Died if self.is_to_be_delayed(slot) => self.delay(slot),
                 End::Died => self.end_lock(slot, true, Told::No, out),
             }
         }
@@ -201,7 +202,7 @@ impl Shard {
     /// E3: does this lock outlive its session?
     fn stays(&self, slot: LockSlot) -> bool {
         let lock = &self.locks[slot];
-        lock.at.held().is_some() && (lock.has(Flags::PERSISTENT) || lock.sublocks > 0)
+        lock.at.held().is_some() && (lock.has(Flags::PERSISTENT) || lock.orphans > 0)
     }
 
     /// Planted: a request that waits is left to wait.
@@ -215,6 +216,9 @@ impl Shard {
     fn orphan(&mut self, slot: LockSlot) {
         if let At::Converting { .. } = self.locks[slot].at {
             self.revert(slot);
+        }
+        if let Some(parent) = self.locks[slot].parent {
+            self.locks[parent].orphans += 1;
         }
         self.unattend(slot);
     }

@@ -44,6 +44,10 @@ impl Shard {
             Ok(spot) => spot,
             Err(status) => return Self::refuse(ask.session, status, out),
         };
+        // G10: what never waits is told to come again.
+        if self.refuse_recovering(ask.session, ask.flags, out) {
+            return;
+        }
         let resource = self.resource_named(spot.lockspace, spot.above, spot.depth, name);
         match self.ask_new(ask, handle, &spot, resource) {
             Asked::Granted(_, grant) => out.push(Output { session: ask.session, said: Said::Granted(grant) }),
@@ -148,7 +152,8 @@ impl Shard {
         resource: ResourceSlot,
     ) -> Asked {
         let queues = &self.resources[resource];
-        let granted = may_grant_new(queues, ask.mode, ask.flags, self.limits.planted);
+        let granted =
+            may_grant_new(queues, ask.mode, ask.flags, self.limits.planted).filter(|_| !self.is_recovering());
         if granted.is_none() {
             // G6: NOQUEUE leaves no trace.
             if ask.flags.contains(Flags::NOQUEUE) {
@@ -188,6 +193,7 @@ impl Shard {
             session: None,
             parent: spot.parent,
             sublocks: 0,
+            orphans: 0,
             in_queue: Links::default(),
             in_session: Links::default(),
             owner: ask.owner,

@@ -28,10 +28,10 @@ impl Shard {
         if !mode.is_fenced() {
             return (seq, Fence::UNFENCED);
         }
-        // F2: join the other fenced holders, if there are any; they all share one fence.
+        // F2: join the other fenced holders, if there are any that live; they all share one fence.
         let resource = &mut self.resources[resource];
         let holding: u32 = FENCED.into_iter().map(|fenced| resource.holding(fenced)).sum();
-        let others = holding - u32::from(before.is_some_and(LockMode::is_fenced));
+        let others = holding - resource.delayed - u32::from(before.is_some_and(LockMode::is_fenced));
         if others == 0 {
             resource.fence = Fence(seq.0);
         }

@@ -56,8 +56,8 @@ impl Shard {
     fn may_grant_queued(&self, slot: LockSlot) -> Option<Fit> {
         let lock = &self.locks[slot];
         let mode = lock.at.wanted()?;
-        // E1: a sealed lock keeps its place and is never granted.
-        if self.is_sealed(slot) {
+        // G10: after a restart nothing is granted. E1: a sealed lock keeps its place and is never granted.
+        if self.is_recovering() || self.is_sealed(slot) {
             return None;
         }
         fit(&self.resources[lock.resource], lock.at.held(), mode, lock.request)

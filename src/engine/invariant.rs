@@ -3,7 +3,7 @@
 //! Each check recomputes from the locks themselves what the shard keeps as a summary.
 
 use super::compat::fit;
-use super::lock::{At, LockSlot, ResourceSlot, Which};
+use super::lock::{At, Lock, LockSlot, ResourceSlot, Which};
 use super::resource::Resource;
 use super::shard::Shard;
 use enq_protocol::vocabulary::{Flags, LockMode};
@@ -24,12 +24,16 @@ impl Shard {
         for (slot, lock) in self.locks.iter() {
             let sublocks = self.locks.iter().filter(|(_, other)| other.parent == Some(slot)).count();
             ensure(sublocks == lock.sublocks as usize, || format!("{slot:?} counts its sublocks"))?;
+            let is_orphan = |other: &Lock| other.session.is_none() && !other.marks.delayed;
+            let below = self.locks.iter().filter(|(_, other)| other.parent == Some(slot) && is_orphan(other));
+            ensure(below.count() == lock.orphans as usize, || format!("{slot:?} counts its orphans"))?;
             ensure(lock.marks.deadline == self.deadlines.of(slot).is_some(), || {
                 format!("{slot:?} knows whether it has a deadline")
             })?;
-            ensure(!lock.marks.deadline || lock.at.wanted().is_some(), || {
-                format!("{slot:?} has a deadline only while it waits")
+            ensure(!lock.marks.deadline || lock.at.wanted().is_some() || lock.marks.delayed, || {
+                format!("{slot:?} has a deadline only while it waits or is delayed")
             })?;
+            self.check_delay(slot, lock)?;
             ensure(!lock.marks.value || lock.at.wanted().is_some(), || {
                 format!("{slot:?} keeps a value only while it waits")
             })?;
@@ -53,6 +57,9 @@ impl Shard {
         };
         let disorderly = locks.iter().map(|(slot, _)| (*slot, ())).filter(noorder).count();
         ensure(resource.disorderly as usize == disorderly, || "NOORDER is counted".into())?;
+        let is_dead = |lock: &Lock| lock.marks.delayed && lock.at.held().is_some_and(LockMode::is_fenced);
+        let dead = locks.iter().filter(|(_, lock)| is_dead(lock)).count();
+        ensure(resource.delayed as usize == dead, || "fences that nobody joins are counted".into())?;
         let found = self.resource_at(resource.lockspace, &self.path_of(slot));
         ensure(found == Some(slot), || "it is found by its name".into())
     }
@@ -62,7 +69,8 @@ impl Shard {
         let could = |slot: LockSlot| {
             let lock = &self.locks[slot];
             let wanted = lock.at.wanted()?;
-            if self.is_sealed(slot) {
+            // G10: or everybody waits.
+            if self.is_sealed(slot) || self.is_recovering() {
                 return None;
             }
             fit(resource, lock.at.held(), wanted, lock.request)
@@ -90,7 +98,9 @@ impl Shard {
             }
             let lock = &self.locks[*one];
             let fenced = lock.at.held().is_some_and(LockMode::is_fenced);
-            ensure(!fenced || lock.fence == resource.fence, || "fenced holders share a fence".into())?;
+            ensure(!fenced || lock.marks.delayed || lock.fence == resource.fence, || {
+                "fenced holders share a fence".into()
+            })?;
             if let At::Granted { granted } = lock.at
                 && lock.lasting.contains(Flags::BLKAST)
                 && lock.session.is_some()
@@ -103,6 +113,18 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// E4: a delayed lock is granted, has no session, and will go; and G10.
+    fn check_delay(&self, slot: LockSlot, lock: &Lock) -> Result<(), String> {
+        ensure(!self.is_recovering() || lock.at.held().is_none(), || {
+            format!("{slot:?} holds nothing while everybody waits")
+        })?;
+        let is_whole = matches!(lock.at, At::Granted { .. })
+            && lock.session.is_none()
+            && !lock.has(Flags::PERSISTENT)
+            && (lock.marks.deadline || lock.sublocks > 0);
+        ensure(!lock.marks.delayed || is_whole, || format!("{slot:?} is delayed, without session, and ends"))
     }
 
     fn check_sessions(&self) -> Result<(), String> {

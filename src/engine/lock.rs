@@ -75,6 +75,8 @@ pub(super) struct Lock {
     pub(super) parent: Option<LockSlot>,
     /// T4: how many locks name this one as their parent.
     pub(super) sublocks: u32,
+    /// E3: how many of these are orphans, for which it stays too.
+    pub(super) orphans: u32,
     /// Neighbours in the resource's queue.
     pub(super) in_queue: Links,
     /// Neighbours among the session's locks of one depth in this shard, oldest first.
@@ -106,6 +108,8 @@ pub(super) struct Marks {
     pub(super) reason: bool,
     /// Its queued conversion brought a value, kept beside.
     pub(super) value: bool,
+    /// E4: its session has died, and its lock-delay goes on.
+    pub(super) delayed: bool,
 }
 
 impl Lock {

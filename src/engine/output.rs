@@ -45,7 +45,7 @@ pub enum Said {
         status: Status,
         /// For NOTQUEUED, who is in the way.
         blocker: Option<LockId>,
-        /// For NOTQUEUED, how many wait or convert there.
+        /// For NOTQUEUED, how many wait or convert there; for RECOVERING, the milliseconds left.
         waiting: u32,
     },
     /// Event: a queued request is granted.

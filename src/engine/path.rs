@@ -153,6 +153,10 @@ impl Shard {
         if let Err(status) = self.check_path(ask, handles, lockspace, names) {
             return Self::refuse(ask.session, status, out);
         }
+        // G10: what never waits is told to come again.
+        if self.refuse_recovering(ask.session, ask.flags, out) {
+            return;
+        }
         let mut path = Path {
             session: ask.session,
             mode: ask.mode,

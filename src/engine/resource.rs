@@ -34,6 +34,8 @@ pub(super) struct Resource {
     pub(super) subresources: u32,
     /// F2: the fence that the fenced holders share, if there are any.
     pub(super) fence: Fence,
+    /// E4: fenced holders that died, whose fence nobody joins.
+    pub(super) delayed: u32,
     /// V3: none while nothing was ever stored or invalidated.
     pub(super) value: Option<Box<ValueBlock>>,
 }
@@ -62,6 +64,7 @@ impl Resource {
             disorderly: 0,
             subresources: 0,
             fence: Fence::UNFENCED,
+            delayed: 0,
             value: None,
         }
     }

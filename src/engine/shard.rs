@@ -80,6 +80,8 @@ pub struct Shard {
     pub(super) paths: Paths,
     pub(super) endings: VecDeque<Ending>,
     pub(super) work: VecDeque<Work>,
+    /// G10: until then nothing is granted.
+    pub(super) recovering: Option<Instant>,
     /// Locks that came into the granted queue since their resource was last swept (B1).
     pub(super) entered: Vec<LockSlot>,
     pub(super) counts: Statistics,
@@ -110,6 +112,7 @@ impl Shard {
             paths: Paths::new(hash_seed),
             endings: VecDeque::new(),
             work: VecDeque::new(),
+            recovering: None,
             entered: Vec::new(),
             counts: Statistics::default(),
         }
@@ -280,6 +283,7 @@ impl Shard {
 
     /// Removes a lock from everything. Its resource is swept later in this step.
     pub(super) fn remove(&mut self, slot: LockSlot) -> Handle {
+        let is_orphan = self.locks[slot].session.is_none() && !self.locks[slot].marks.delayed;
         self.unattend(slot);
         self.drop_deadline(slot);
         self.take_value(slot);
@@ -288,10 +292,12 @@ impl Shard {
         }
         let resource = self.locks[slot].resource;
         self.dismiss(slot);
+        self.forget_delay(slot);
         self.entered.retain(|entered| *entered != slot);
         let lock = self.locks.take(slot);
         if let Some(parent) = lock.parent {
             self.locks[parent].sublocks -= 1;
+            self.locks[parent].orphans -= u32::from(is_orphan);
         }
         let lockspace = self.resources[resource].lockspace;
         if let Some(space) = self.space_mut(lockspace) {
@@ -299,6 +305,7 @@ impl Shard {
         }
         self.touch(resource);
         self.drop_unused(resource);
+        self.end_delay_above(lock.parent);
         lock.handle
     }
 

@@ -2,7 +2,7 @@
 //! anything.
 
 use super::limits::{LOOKED_AT_A_STEP, SHOWN_MAX};
-use super::lock::{At, Lock, LockSlot, ResourceSlot, Which};
+use super::lock::{At, Lock, LockSlot, Marks, ResourceSlot, Which};
 use super::shard::Shard;
 use super::time::Instant;
 use enq_protocol::vocabulary::{
@@ -91,8 +91,10 @@ impl Shard {
         let queues = &self.resources[resource];
         let granted = queues.granted.iter(&self.locks, Which::Queue);
         let mut holding = granted.chain(queues.conversion.iter(&self.locks, Which::Queue));
-        // C5: what a demotion took away is no longer live, though its seq still stands at the lock.
-        holding.any(|slot| self.locks[slot].seq == seq && !self.locks[slot].marks.demoted)
+        // C5: what a demotion took away is no longer live, though its seq still stands at the lock. E4: nor is what a
+        // dead session held.
+        let is_live = |marks: Marks| !marks.demoted && !marks.delayed;
+        holding.any(|slot| self.locks[slot].seq == seq && is_live(self.locks[slot].marks))
     }
 
     /// The counters of this shard.
@@ -109,6 +111,9 @@ impl Shard {
 
     fn view(&self, now: Instant, slot: LockSlot) -> LockView {
         let lock = &self.locks[slot];
+        let deadline = self.deadlines.of(slot).map(|moment| now.ms_until(moment));
+        // G10: nobody holds anything then, so every lock there is waits.
+        let recovery = self.recovery_left_ms(now);
         LockView {
             lock: self.id_of(slot),
             session: lock.session.map(|session| self.attendances[session].session),
@@ -123,7 +128,8 @@ impl Shard {
             fence: lock.fence,
             stamp: lock.stamp,
             age_ms: now.ms_since(lock.since),
-            timeout_ms: self.deadlines.of(slot).map(|moment| now.ms_until(moment)),
+            timeout_ms: deadline.filter(|_| !lock.marks.delayed),
+            pause_ms: if lock.marks.delayed { Some(deadline.unwrap_or(0)) } else { recovery },
             parent: lock.parent.map(|parent| self.id_of(parent)),
             sublocks: lock.sublocks,
             flags: lock.flags_shown(),
@@ -140,7 +146,7 @@ impl Shard {
         filter.lockspace.is_none_or(|wanted| wanted == resource.lockspace)
             && filter.queue.is_none_or(|wanted| wanted == lock.at.queue())
             && filter.session.is_none_or(|wanted| Some(wanted) == session)
-            && (!filter.orphans || session.is_none())
+            && (!filter.orphans || (session.is_none() && !lock.marks.delayed))
             && now.ms_since(lock.since) >= filter.older_than_ms
             && (filter.prefix.is_empty() || root().as_bytes().starts_with(&filter.prefix))
             && filter.root.as_ref().is_none_or(|wanted| wanted == root())

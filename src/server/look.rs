@@ -53,7 +53,7 @@ impl Looker<'_> {
                 Some(space) => Seen::Spaces(vec![space]),
                 None => Seen::Refused(Status::NoSuchSpace),
             },
-            Look::Statistics => Seen::Statistics(table.statistics()),
+            Look::Statistics => Seen::Statistics(table.statistics(now)),
             Look::CheckToken { lockspace, path, seq } => {
                 Seen::Token { live: table.is_live(lockspace, &path, seq) }
             }

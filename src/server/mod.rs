@@ -37,6 +37,7 @@ use crate::{
     log::{Epoch, EpochError, Volatile},
     table::{Setting, Table},
 };
+use enq_protocol::vocabulary::Statistics;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -109,6 +110,7 @@ impl Server {
             window_bytes: config.window.bytes,
             route_key,
             hash_seed: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            recovering_until: None,
         });
         let kept = epoch.kept.is_some();
         let stop = CancellationToken::new();
@@ -160,6 +162,12 @@ impl Server {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.house.metrics
+    }
+
+    /// Its counters, as a client is shown them.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.shared.house.log.table().statistics(self.shared.clock.now())
     }
 
     /// The table, for who looks.

@@ -149,7 +149,7 @@ impl Table {
 
     /// The counters of all shards together.
     #[must_use]
-    pub fn statistics(&self) -> Statistics {
+    pub fn statistics(&self, now: Instant) -> Statistics {
         let all = self.shards.iter().map(|cell| cell.shard.lock().statistics());
         let sum = all.fold(Statistics::default(), |a, b| Statistics {
             enq_new: a.enq_new + b.enq_new,
@@ -166,8 +166,10 @@ impl Table {
             converting: a.converting + b.converting,
             waiting: a.waiting + b.waiting,
             sessions: 0,
+            delayed: a.delayed + b.delayed,
+            recovering_ms: 0,
         });
-        Statistics { sessions: self.session_count(), ..sum }
+        Statistics { sessions: self.session_count(), recovering_ms: self.recovering_ms(now), ..sum }
     }
 
     /// Is the grant with this seq live?

@@ -47,6 +47,7 @@ pub struct Table {
     spaces: Mutex<spaces::Spaces>,
     bounds: Bounds,
     limits: Limits,
+    recovering_until: Option<Instant>,
 }
 
 /// One shard, and when it wants to be visited although nobody asks it anything.
@@ -71,6 +72,8 @@ pub struct Setting {
     pub route_key: [u8; 16],
     /// The seed of the hash tables inside the shards.
     pub hash_seed: u64,
+    /// G10: until then nothing is granted, for locks of before may still be believed in.
+    pub recovering_until: Option<Instant>,
 }
 
 /// Room that is used again from step to step: what a shard says, and whom to wake for it.
@@ -96,7 +99,7 @@ enum AnswerAs {
     Said,
     /// It is said unless it is RELEASED (NOACK).
     SaidUnlessReleased,
-    /// Q2: it may not wait, so NOTQUEUED is said as RESOURCE_EXHAUSTED.
+    /// Q2: it may not wait, so NOTQUEUED, or RECOVERING, is said as RESOURCE_EXHAUSTED.
     Exhausted,
 }
 
@@ -106,7 +109,12 @@ impl Table {
     pub fn new(setting: &Setting) -> Table {
         let shard = |number| {
             let shard = Shard::new(number, setting.limits, setting.epoch, setting.hash_seed);
-            CachePadded::new(ShardCell { shard: Mutex::new(shard), due: AtomicU64::new(u64::MAX) })
+            let shard = match setting.recovering_until {
+                Some(moment) => shard.recovering_until(moment),
+                None => shard,
+            };
+            let due = setting.recovering_until.map_or(u64::MAX, |moment| moment.0);
+            CachePadded::new(ShardCell { shard: Mutex::new(shard), due: AtomicU64::new(due) })
         };
         Table {
             shards: (0..=u8::MAX).map(shard).collect(),
@@ -122,6 +130,7 @@ impl Table {
                 planted: setting.limits.planted,
             },
             limits: setting.limits,
+            recovering_until: setting.recovering_until,
         }
     }
 
@@ -129,6 +138,12 @@ impl Table {
     #[must_use]
     pub fn bounds(&self) -> Bounds {
         self.bounds
+    }
+
+    /// G10: what is left of the wait after a restart, in milliseconds.
+    #[must_use]
+    pub fn recovering_ms(&self, now: Instant) -> u64 {
+        self.recovering_until.map_or(0, |moment| now.ms_until(moment))
     }
 
     /// Which shard has the trees with this root.
@@ -234,7 +249,7 @@ impl Asker<'_> {
         }
         let said = match (self.answer, said) {
             (AnswerAs::SaidUnlessReleased, Said::Released { .. }) => return,
-            (AnswerAs::Exhausted, Said::Refused { status: Status::NotQueued, .. }) => {
+            (AnswerAs::Exhausted, Said::Refused { status: Status::NotQueued | Status::Recovering, .. }) => {
                 Said::Refused { status: Status::ResourceExhausted, blocker: None, waiting: 0 }
             }
             (_, said) => said,

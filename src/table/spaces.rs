@@ -6,7 +6,8 @@
 use super::{Scratch, Table};
 use crate::engine::{Input, Instant, Shard};
 use enq_protocol::vocabulary::{
-    LockFilter, LockspaceId, LockspaceView, ModeSet, Policy, ResourceName, SessionId, Status,
+    LOCK_DELAY_MS_MAX, LockFilter, LockspaceId, LockspaceView, ModeSet, Policy, ResourceName, SessionId,
+    Status,
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -285,7 +286,8 @@ impl Table {
     fn judge(&self, policy: &Policy) -> Result<(), Status> {
         let value_fits = usize::from(policy.value_len_max) <= self.limits.value_len;
         let wait_fits = policy.deadlock_wait_ms == 0 || DEADLOCK_WAIT_MS.contains(&policy.deadlock_wait_ms);
-        if value_fits && wait_fits { Ok(()) } else { Err(Status::Limit) }
+        let delay_fits = policy.lock_delay_ms <= LOCK_DELAY_MS_MAX;
+        if value_fits && wait_fits && delay_fits { Ok(()) } else { Err(Status::Limit) }
     }
 
     /// What somebody who looks at a lockspace is shown.

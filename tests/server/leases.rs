@@ -85,7 +85,7 @@ async fn a_session_with_many_locks_ends_in_portions() {
     }
     drop(alice);
     soon("all locks to go", async {
-        while server.table().statistics().locks != 0 {
+        while server.statistics().locks != 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })

@@ -308,7 +308,7 @@ async fn a_session_may_end_itself_as_an_administrator() {
     let expire = Look::Administer(Administer::ExpireSession { session: id, reason: "tired".into() });
     assert_eq!(alice.look(expire).await, Seen::Done);
     assert_eq!(alice.end_status().await, Some(Status::SessionLost));
-    assert_eq!(server.table().statistics().locks, 0);
+    assert_eq!(server.statistics().locks, 0);
 }
 
 #[tokio::test]

@@ -120,13 +120,13 @@ async fn whoever_waits_is_granted_and_at_the_end_nothing_is_left() {
         soon("a session's life", life).await.unwrap();
     }
     soon("everything to go", async {
-        while server.table().statistics().locks != 0 || server.table().session_count() != 0 {
+        while server.statistics().locks != 0 || server.table().session_count() != 0 {
             tokio::task::yield_now().await;
         }
     })
     .await;
     assert_eq!(server.table().check(), Ok(()));
-    let statistics = server.table().statistics();
+    let statistics = server.statistics();
     assert_eq!((statistics.resources, statistics.waiting, statistics.converting), (0, 0, 0));
     assert!(statistics.enq_forced_to_wait > 50, "they were in each other's way");
 }

@@ -323,6 +323,9 @@ impl Taste {
             let some = self.modes.iter().filter(|_| random.random_bool(0.8)).copied();
             policy.modes = some.fold(ModeSet::EMPTY, ModeSet::with);
         }
+        if random.random_ratio(1, 3) {
+            policy.lock_delay_ms = random.random_range(1..60);
+        }
         policy.reason_required = random.random_ratio(1, 12);
         Command::SetPolicy { space, policy: Some(policy) }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) hash_seed: u64,
     /// The mistake in the engine, if one is planted there.
     pub(crate) planted: Planted,
+    /// How long both grant nothing (G10); 0 for not at all.
+    pub(crate) recovering_ms: u32,
 }
 
 /// A difference, in words.
@@ -52,9 +54,13 @@ impl Pair {
             planted: options.planted,
             ..Limits::default()
         };
+        let shard = Shard::new(SHARD, limits, 1, options.hash_seed);
         Pair {
-            shard: Shard::new(SHARD, limits, 1, options.hash_seed),
-            model: Model::new(1, options.waiting_a_resource),
+            shard: match options.recovering_ms {
+                0 => shard,
+                ms => shard.recovering_until(Instant::START.after_ms(ms)),
+            },
+            model: Model::new(1, options.waiting_a_resource, options.recovering_ms),
             now: 0,
             known: BTreeMap::new(),
             used: BTreeSet::new(),
@@ -127,6 +133,9 @@ impl Pair {
             self.over.insert(*session);
         }
         let _ = writeln!(self.said, "{outputs:?}");
+        if self.shard.statistics().delayed > 0 {
+            self.said.push_str("some are delayed\n");
+        }
         let named = self.named()?;
         let model = self.model.step(self.now, command, &self.known, &named);
         self.known.extend(named);
@@ -213,7 +222,7 @@ impl Pair {
 
     fn compare_counts(&self) -> Result<(), Wrong> {
         let shown = self.shard.statistics();
-        let shown = (shown.locks, shown.resources, shown.converting, shown.waiting);
+        let shown = (shown.locks, shown.resources, shown.converting, shown.waiting, shown.delayed);
         let counted = self.model.counts();
         if shown == counted { Ok(()) } else { Err(format!("counts: model {counted:?}, engine {shown:?}")) }
     }

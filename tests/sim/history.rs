@@ -73,7 +73,7 @@ pub(crate) fn quietly<T>(act: impl FnOnce() -> T) -> T {
 }
 
 /// What a campaign must have seen the engine say.
-const MARKS: [&str; 34] = [
+const MARKS: [&str; 36] = [
     "Granted(",
     "GrantedLater",
     "PathGranted {",
@@ -102,6 +102,8 @@ const MARKS: [&str; 34] = [
     "LIMIT",
     "RESOURCE_EXHAUSTED",
     "CHANGED",
+    "RECOVERING",
+    "some are delayed",
     "synchronous: true",
     "alternate: true",
     "demoted: true",
@@ -118,10 +120,11 @@ pub(crate) struct Failure {
     pub(crate) wrong: Wrong,
 }
 
-/// The options of a seed: sometimes the queues are short.
+/// The options of a seed: sometimes the queues are short, sometimes the server was restarted.
 fn options(random: &mut StdRng, hash_seed: u64, planted: Planted) -> Options {
     let waiting_a_resource = if random.random_ratio(1, 4) { 3 } else { 10_000 };
-    Options { waiting_a_resource, hash_seed, planted }
+    let recovering_ms = if random.random_ratio(1, 6) { random.random_range(1..200) } else { 0 };
+    Options { waiting_a_resource, hash_seed, recovering_ms, planted }
 }
 
 /// Plays a random history; `Ok` has what was seen and what the engine said.

@@ -240,6 +240,7 @@ fn seen(view: &LockView) -> Seen {
         priority: view.priority,
         reason: view.reason.to_vec(),
         timeout_ms: view.timeout_ms,
+        pause_ms: view.pause_ms,
     }
 }
 

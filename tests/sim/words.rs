@@ -260,6 +260,7 @@ pub(crate) struct Seen {
     pub(crate) priority: u8,
     pub(crate) reason: Vec<u8>,
     pub(crate) timeout_ms: Option<u64>,
+    pub(crate) pause_ms: Option<u64>,
 }
 
 /// One resource as a look shows it.

@@ -84,8 +84,11 @@ fn brief(cast: &Cast, lock: &LockView, numbers: bool) -> String {
             if lock.fence == Fence::UNFENCED { "none".into() } else { cast.rank_of_fence(lock.fence) };
         text += &format!(" seq {} fence {fence}", cast.rank(lock.seq));
     }
-    if lock.session.is_none() {
-        text += " orphan";
+    match (lock.session, lock.pause_ms) {
+        (None, None) => text += " orphan",
+        (None, Some(left)) => text += &format!(" lock-delay {left} ms"),
+        (Some(_), Some(left)) => text += &format!(" restarted {left} ms"),
+        (Some(_), None) => {}
     }
     text
 }
@@ -117,8 +120,11 @@ fn show_lock(stage: &mut Stage, name: &str) -> Result<Vec<String>, String> {
     if let Some(left) = view.timeout_ms {
         lines.push(format!("waits      {left} ms more"));
     }
-    if view.session.is_none() {
-        lines.push("orphan".into());
+    match (view.session, view.pause_ms) {
+        (None, None) => lines.push("orphan".into()),
+        (None, Some(left)) => lines.push(format!("lock-delay {left} ms")),
+        (Some(_), Some(left)) => lines.push(format!("restarted  {left} ms")),
+        (Some(_), None) => {}
     }
     if !view.reason.is_empty() {
         lines.push(format!("reason     {}", String::from_utf8_lossy(&view.reason)));

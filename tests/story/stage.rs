@@ -109,6 +109,7 @@ impl Stage {
                 self.step(Input::RaiseEpoch { epoch }, None)
             }
             "limit" => self.limit(words),
+            "recovering" => self.recovering(words),
             "numbers" => {
                 self.numbers = true;
                 words.end().map(|()| Vec::new())
@@ -296,6 +297,7 @@ impl Stage {
                 }
                 "value" => set.value_len_max = words.take("a length")?.parse().map_err(|_| "no length")?,
                 "longest" => set.wait_ms_max = words.span()?,
+                "delay" => set.lock_delay_ms = words.span()?,
                 word => return Err(format!("no word of a policy: {word}")),
             }
         }
@@ -328,6 +330,17 @@ impl Stage {
         words.end()?;
         self.shard = Shard::new(0, self.limits, 1, 7);
         self.quotas.set(self.limits.locks_a_session);
+        Ok(Vec::new())
+    }
+
+    /// G10: nothing is granted for so long; the shard begins anew, so this stands first in a story.
+    fn recovering(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
+        if self.cast.live().next().is_some() {
+            return Err("the wait after a restart stands before the first lock".into());
+        }
+        let until = self.now.after_ms(words.span()?);
+        words.end()?;
+        self.shard = Shard::new(0, self.limits, 1, 7).recovering_until(until);
         Ok(Vec::new())
     }
 

@@ -100,6 +100,7 @@ fn write(stage: &mut Stage, output: &Output, wanted: Option<LockMode>) -> Result
         Said::Refused { status, blocker: Some(blocker), waiting } => {
             format!("{status} by {}, {waiting} wait", cast.name_of_id(*blocker))
         }
+        Said::Refused { status: Status::Recovering, waiting, .. } => format!("RECOVERING for {waiting} ms"),
         Said::Refused { status, .. } => status.to_string(),
         Said::Ended { handle, status, holds, .. } => {
             let holds = holds.map_or(String::new(), |mode| format!(" holds {mode}"));

@@ -2,6 +2,9 @@
 
 use super::{LockMode, ModeSet, VALUE_LEN_DEFAULT};
 
+/// The longest lock-delay.
+pub const LOCK_DELAY_MS_MAX: u32 = 60_000;
+
 /// When a conversion deadlock on one resource is refused (rule D1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConversionDeadlock {
@@ -29,6 +32,8 @@ pub struct Policy {
     pub modes: ModeSet,
     /// A request without a REASON extension is refused DENIED.
     pub reason_required: bool,
+    /// How long the locks of a session that died go on blocking (rule E4): 0 to 60 s.
+    pub lock_delay_ms: u32,
 }
 
 impl Default for Policy {
@@ -41,6 +46,7 @@ impl Default for Policy {
             wait_ms_max: 0,
             modes: LockMode::ALL.into_iter().fold(ModeSet::EMPTY, ModeSet::with),
             reason_required: false,
+            lock_delay_ms: 0,
         }
     }
 }

@@ -51,6 +51,9 @@ pub struct LockView {
     pub age_ms: u64,
     /// How long it is still willing to wait.
     pub timeout_ms: Option<u64>,
+    /// Why nothing moves, whoever asks for it: of a granted lock without session, what is left of its lock-delay (rule
+    /// E4; an orphan has none); of a lock that waits, what is left of the server's wait after its restart (rule G10).
+    pub pause_ms: Option<u64>,
     /// The parent lock.
     pub parent: Option<LockId>,
     /// How many sublocks it has.
@@ -204,4 +207,8 @@ pub struct Statistics {
     pub waiting: u64,
     /// Sessions now.
     pub sessions: u64,
+    /// Locks now whose sessions died and whose lock-delay goes on (rule E4).
+    pub delayed: u64,
+    /// What is left of the server's wait after its restart, in milliseconds; 0 if there is none (rule G10).
+    pub recovering_ms: u64,
 }

@@ -38,6 +38,7 @@ pub(crate) fn policy() -> Policy {
         wait_ms_max: 60_000,
         modes: ModeSet::only(LockMode::Cr).with(LockMode::Ex),
         reason_required: true,
+        lock_delay_ms: 5_000,
     }
 }
 
@@ -72,6 +73,7 @@ fn lock_view() -> LockView {
         stamp: Stamp(77),
         age_ms: 1_500,
         timeout_ms: Some(3_500),
+        pause_ms: Some(9_000),
         parent: Some(lock(8)),
         sublocks: 6,
         flags: Flags::PERSISTENT | Flags::BLKAST,
@@ -88,6 +90,7 @@ fn orphan_view() -> LockView {
         queue: Queue::Granted,
         requested: None,
         timeout_ms: None,
+        pause_ms: None,
         parent: None,
         reason: Box::default(),
         ..lock_view()
@@ -293,6 +296,8 @@ fn seen() -> Vec<(&'static str, Seen)> {
         converting: 12,
         waiting: 13,
         sessions: 14,
+        delayed: 15,
+        recovering_ms: 16,
     };
     vec![
         ("seen-done", Seen::Done),

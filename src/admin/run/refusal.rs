@@ -114,6 +114,7 @@ fn describe(lock: &LockView, holder: Option<&SessionView>, waiting: u32) -> Stri
         }
         None => lines.push(("holder", words::whose(lock, &[]))),
     }
+    lines.extend(words::pause(lock).map(|pause| ("pause", pause)));
     lines.push(("reason", printable(&lock.reason)));
     lines.push(("since", format!("{} ago", show_ms(lock.age_ms))));
     lines.push(("queue", format!("{waiting} waiting or converting")));
@@ -168,6 +169,7 @@ mod tests {
             stamp: Stamp(1),
             age_ms: 185_000,
             timeout_ms: None,
+            pause_ms: None,
             parent: None,
             sublocks: 0,
             flags: Flags::NONE,

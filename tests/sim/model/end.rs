@@ -3,7 +3,7 @@
 use super::tables::{Call, legal, writes_block};
 use super::{Ending, Lock, Model, Queue};
 use crate::words::{End, Name, What, Which};
-use enq_protocol::vocabulary::{Flags, Status};
+use enq_protocol::vocabulary::{Flags, LockMode, Status};
 use std::collections::BTreeMap;
 
 /// What ends.
@@ -130,9 +130,16 @@ impl Model {
 
     fn end_lock(&mut self, id: u64, kind: Kind) {
         let lock = self.lock(id).expect("the caller has just seen it").clone();
-        let stays = (lock.persistent && !kind.releases()) || self.sublocks(id) > 0;
+        let sublocks: Vec<&Lock> = self.locks.iter().filter(|below| below.parent == Some(id)).collect();
+        let under_orphans = sublocks.iter().any(|below| below.delayed.is_none());
+        let stays = (lock.persistent && !kind.releases()) || under_orphans;
         if stays && lock.held.is_some() {
             return self.orphan(&lock); // E3
+        }
+        let delay_ms = self.spaces[&lock.at.0].lock_delay_ms;
+        let blocks = lock.held.is_some_and(|held| held != LockMode::Nl) && delay_ms > 0;
+        if matches!(kind, Kind::Session(End::Died)) && (blocks || !sublocks.is_empty()) {
+            return self.delay(&lock, delay_ms); // E4
         }
         if let Some(path) = self.path_that_waits(id) {
             // P5: whether its locks are PERSISTENT or not. Who is over is told nothing.
@@ -164,6 +171,19 @@ impl Model {
         }
         let orphan = self.lock_mut(lock.id);
         (orphan.session, orphan.sealed) = (None, false);
+    }
+
+    /// E4: it stays until its time is over, holding what it held, for nobody.
+    fn delay(&mut self, lock: &Lock, delay_ms: u32) {
+        self.orphan(lock);
+        if lock.held.is_some_and(writes_block) {
+            self.invalidate(&lock.at);
+        }
+        let end = self.now + u64::from(delay_ms) * 1_000_000;
+        // From now on its age is that of its delay.
+        let age = self.stamp();
+        let delayed = self.lock_mut(lock.id);
+        (delayed.delayed, delayed.age) = (Some(Some(end)), age);
     }
 
     /// An administrator's lock, that must not be sealed.

@@ -2,7 +2,7 @@
 
 use super::tables::{Call, legal, writes_block};
 use super::{Lock, Model, Queue};
-use crate::words::{Name, What, Which};
+use crate::words::{Name, Place, What, Which};
 use enq_protocol::vocabulary::{Flags, Status};
 use std::collections::BTreeMap;
 
@@ -17,6 +17,14 @@ impl Model {
         let lock = self.locks.remove(index);
         self.touch(&lock.at);
         self.forget_empty();
+        // E4: a delayed parent whose own time is over goes with the last of its sublocks.
+        if let Some(parent) = lock.parent.and_then(|parent| self.lock(parent))
+            && parent.delayed == Some(None)
+            && self.sublocks(parent.id) == 0
+        {
+            let parent = parent.id;
+            self.remove(parent);
+        }
         lock
     }
 
@@ -184,15 +192,32 @@ impl Model {
         }
     }
 
-    /// U7.
+    /// U7, E4 and G10, by their moments.
     pub(super) fn tick(&mut self) {
         for _ in 0..256 {
             let due = self.locks.iter().filter(|lock| !lock.sealed).filter_map(|lock| {
-                let wish = lock.wish.as_ref()?;
-                let deadline = wish.deadline.filter(|deadline| *deadline <= self.now)?;
-                Some((deadline, wish.stamp, lock.id))
+                let (moment, stamp) = match (&lock.wish, lock.delayed) {
+                    (Some(wish), _) => (wish.deadline?, wish.stamp),
+                    (None, delayed) => (delayed??, lock.age),
+                };
+                (moment <= self.now).then_some((moment, stamp, lock.id))
             });
-            let Some((_, _, id)) = due.min() else { return };
+            let due = due.min();
+            let first = due.map_or(self.now, |(moment, ..)| moment);
+            if self.recovering.is_some_and(|until| until <= first) {
+                self.recover();
+                continue;
+            }
+            let Some((_, _, id)) = due else { return };
+            let lock = self.lock_mut(id);
+            if lock.delayed.is_some() {
+                lock.delayed = Some(None);
+                if self.sublocks(id) == 0 {
+                    self.remove(id);
+                }
+                self.sweep_touched();
+                continue;
+            }
             match self.path_that_waits(id) {
                 Some(path) => self.undo(path, Some(Status::Timeout), false),
                 None => {
@@ -202,5 +227,18 @@ impl Model {
             }
             self.sweep_touched(); // G8: each timeout is a change of its own.
         }
+    }
+
+    /// G10: the wait is over, and every queue is swept, the one first whose first request is the oldest.
+    fn recover(&mut self) {
+        self.recovering = None;
+        let mut oldest: Vec<(u64, Place)> = Vec::new();
+        for at in self.resources() {
+            let waiting = self.locks.iter().filter(|lock| lock.at == at).map(|lock| lock.age);
+            oldest.extend(waiting.min().map(|age| (age, at)));
+        }
+        oldest.sort();
+        self.touched.extend(oldest.into_iter().map(|(_, at)| at));
+        self.sweep_touched();
     }
 }

@@ -12,8 +12,8 @@ impl Model {
         places
     }
 
-    /// Locks, resources, locks that convert, locks that wait.
-    pub(crate) fn counts(&self) -> (u64, u64, u64, u64) {
+    /// Locks, resources, locks that convert, locks that wait, locks in lock-delay.
+    pub(crate) fn counts(&self) -> (u64, u64, u64, u64, u64) {
         let count = |number: usize| u64::try_from(number).expect("few locks");
         let queued = |queue| self.locks.iter().filter(|lock| lock.queue == queue).count();
         (
@@ -21,6 +21,7 @@ impl Model {
             count(self.blocks.len()),
             count(queued(Queue::Converting)),
             count(queued(Queue::Waiting)),
+            count(self.locks.iter().filter(|lock| lock.delayed.is_some()).count()),
         )
     }
 
@@ -36,6 +37,10 @@ impl Model {
             handles.map(|handle| (path.ask.session, *handle)).collect()
         };
         self.paths.iter().flat_map(unmade).collect()
+    }
+
+    fn ms_until(&self, moment: u64) -> u64 {
+        moment.saturating_sub(self.now).div_ceil(1_000_000)
     }
 
     fn see(&self, lock: &Lock) -> Seen {
@@ -58,7 +63,11 @@ impl Model {
             sublocks: u32::try_from(self.sublocks(lock.id)).expect("few sublocks"),
             priority: lock.priority,
             reason: lock.reason.as_bytes().to_vec(),
-            timeout_ms: left.map(|deadline| deadline.saturating_sub(self.now).div_ceil(1_000_000)),
+            timeout_ms: left.map(|deadline| self.ms_until(deadline)),
+            pause_ms: match lock.delayed {
+                Some(moment) => Some(moment.map_or(0, |moment| self.ms_until(moment))),
+                None => self.recovering.map(|until| self.ms_until(until)),
+            },
         }
     }
 
@@ -116,6 +125,9 @@ impl Model {
         let holders = self.locks.iter().filter(|lock| lock.at == *at && lock.held.is_some());
         for lock in holders {
             let held = lock.held.expect("a holder");
+            if self.recovering.is_some() {
+                return Err(format!("{:x} is granted while everybody waits", lock.id));
+            }
             if self.clash(at, held, Some(lock.id)).is_some() {
                 return Err(format!("{:x} holds {held} beside what it must not", lock.id));
             }

@@ -85,6 +85,8 @@ pub(crate) struct Lock {
     /// A path request made it and has not yet told its id: it can be named by handle only.
     by_handle: bool,
     intent: bool,
+    /// E4: its session has died; the moment at which it goes, none when that is over and only sublocks keep it.
+    pub(crate) delayed: Option<Option<u64>>,
 }
 
 /// A path request that waits.
@@ -125,6 +127,8 @@ pub(crate) struct Model {
     ranks: i64,
     unnamed: u64,
     waiting_a_resource: usize,
+    /// G10: until then nothing is granted.
+    recovering: Option<u64>,
     spaces: BTreeMap<u32, Policy>,
     /// Sessions that ever had a lock here: the others have nothing to end.
     attended: BTreeSet<u64>,
@@ -142,7 +146,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(epoch: u32, waiting_a_resource: u32) -> Model {
+    pub(crate) fn new(epoch: u32, waiting_a_resource: u32, recovering_ms: u32) -> Model {
         Model {
             now: 0,
             epoch: u64::from(epoch),
@@ -151,6 +155,7 @@ impl Model {
             ranks: 0,
             unnamed: u64::MAX,
             waiting_a_resource: usize::try_from(waiting_a_resource).expect("a small number"),
+            recovering: (recovering_ms > 0).then_some(u64::from(recovering_ms) * 1_000_000),
             spaces: BTreeMap::from([(0, Policy::default())]),
             attended: BTreeSet::new(),
             locks: Vec::new(),
@@ -354,9 +359,11 @@ impl Model {
         said
     }
 
-    /// F2: the fence of the others that hold one of the four modes, otherwise the grant's own seq.
+    /// F2: the fence of the living others that hold one of the four modes, otherwise the grant's own seq.
     fn fence(&self, at: &Place, id: u64, mode: LockMode, seq: u64) -> u64 {
-        let others = |lock: &&Lock| lock.at == *at && lock.id != id && lock.held.is_some_and(fenced);
+        let lives = |lock: &Lock| lock.delayed.is_none();
+        let others =
+            |lock: &&Lock| lock.at == *at && lock.id != id && lock.held.is_some_and(fenced) && lives(lock);
         match self.locks.iter().find(others) {
             _ if !fenced(mode) => 0,
             Some(other) => other.fence,

@@ -86,6 +86,9 @@ impl Model {
         if path.len() > 1 && !policy.modes.contains(intent) {
             return self.refuse(ask.session, Status::Denied);
         }
+        if self.must_come_again(ask) {
+            return;
+        }
         let request = PathRequest {
             ask: ask.clone(),
             handles: handles.to_vec(),

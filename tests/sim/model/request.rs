@@ -70,6 +70,9 @@ impl Model {
             Ok(policy) => policy,
             Err(status) => return self.refuse(ask.session, status),
         };
+        if self.must_come_again(ask) {
+            return;
+        }
         let wish = Wish {
             mode: ask.mode,
             flags: ask.flags,
@@ -94,8 +97,24 @@ impl Model {
         self.touch(&at);
     }
 
+    /// G10: what never waits is refused while everybody does.
+    pub(super) fn must_come_again(&mut self, ask: &Ask) -> bool {
+        let Some(until) = self.recovering else { return false };
+        let refused = has(ask.flags, Flags::NOQUEUE) || has(ask.flags, Flags::EXPEDITE);
+        if refused {
+            let left = until.saturating_sub(self.now).div_ceil(1_000_000).max(1);
+            let waiting = u32::try_from(left).expect("a short wait");
+            let refused = What::Refused { status: Status::Recovering, blocker: None, waiting };
+            self.say(ask.session, refused);
+        }
+        refused
+    }
+
     /// G1-G5: the mode in which a new request would be granted now.
     pub(super) fn may_grant_new(&self, at: &Place, wish: &Wish) -> Option<LockMode> {
+        if self.recovering.is_some() {
+            return None; // G10
+        }
         if wish.has(Flags::EXPEDITE) {
             return Some(wish.mode); // G1
         }
@@ -144,6 +163,7 @@ impl Model {
             reason: ask.reason,
             by_handle: false,
             intent: false,
+            delayed: None,
         });
         self.seal_new(id, parent);
         id

@@ -56,9 +56,10 @@ impl Model {
         if in_turn || wish.has(Flags::NOORDER) { self.without_clash(lock) } else { None }
     }
 
-    /// G5: the first of its modes that clashes with nobody. A sealed lock is never granted (E1).
+    /// G5: the first of its modes that clashes with nobody. A sealed lock is never granted (E1), and none is
+    /// while everybody waits (G10).
     pub(super) fn without_clash(&self, lock: &Lock) -> Option<LockMode> {
-        let wish = lock.wish.as_ref().filter(|_| !lock.sealed)?;
+        let wish = lock.wish.as_ref().filter(|_| !lock.sealed && self.recovering.is_none())?;
         wish.modes().into_iter().find(|mode| self.clash(&lock.at, *mode, Some(lock.id)).is_none())
     }
 

@@ -10,7 +10,7 @@ use super::{
     reader::{Read, Reader},
     writer::Writer,
 };
-use crate::vocabulary::{Handle, LockspaceId, Policy, VALUE_LEN_MAX};
+use crate::vocabulary::{Handle, LOCK_DELAY_MS_MAX, LockspaceId, Policy, VALUE_LEN_MAX};
 use alloc::vec::Vec;
 
 impl<'a> Request<'a> {
@@ -206,10 +206,16 @@ fn asked_policy(r: &mut Reader<'_>) -> Read<Policy> {
         return Err(r.fail("value_len_max", offset, Fault::Limit { value }));
     }
     match policy.deadlock_wait_ms {
-        0 | 10..=3_600_000 => Ok(policy),
+        0 | 10..=3_600_000 => {}
         // Two bytes and two choices before it.
-        ms => Err(r.fail("deadlock_wait_ms", offset + 4, Fault::Limit { value: u64::from(ms) })),
+        ms => return Err(r.fail("deadlock_wait_ms", offset + 4, Fault::Limit { value: u64::from(ms) })),
     }
+    if policy.lock_delay_ms > LOCK_DELAY_MS_MAX {
+        // The last of a policy, all of which has one length.
+        let value = u64::from(policy.lock_delay_ms);
+        return Err(r.fail("lock_delay_ms", offset + 14, Fault::Limit { value }));
+    }
+    Ok(policy)
 }
 
 fn create_space(mut r: Reader<'_>) -> Read<Space> {

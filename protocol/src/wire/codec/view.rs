@@ -12,7 +12,7 @@ use crate::vocabulary::{
 use alloc::vec::Vec;
 
 /// The length of a lock view but for the names of its path, its reason, and its options.
-const LOCK_VIEW_LEN_FIXED: usize = 76;
+const LOCK_VIEW_LEN_FIXED: usize = 77;
 
 /// The shortest lock view: a path of one name of one byte.
 const LOCK_VIEW_LEN_MIN: usize = LOCK_VIEW_LEN_FIXED + 3;
@@ -21,13 +21,14 @@ const LOCK_VIEW_LEN_MIN: usize = LOCK_VIEW_LEN_FIXED + 3;
 const SESSION_VIEW_LEN_MIN: usize = 49;
 
 /// The length of a lockspace view with a name of one byte.
-const LOCKSPACE_VIEW_LEN_MIN: usize = 45;
+const LOCKSPACE_VIEW_LEN_MIN: usize = 49;
 
 /// How many bytes a lock view takes in a message, so that a page can be filled up to what fits into a frame.
 #[must_use]
 pub fn lock_view_len(view: &LockView) -> usize {
     let path: usize = view.path.iter().map(|name| 2 + name.as_bytes().len()).sum();
-    let options = [view.session.is_some(), view.timeout_ms.is_some(), view.parent.is_some()];
+    let (timeout, pause) = (view.timeout_ms.is_some(), view.pause_ms.is_some());
+    let options = [view.session.is_some(), timeout, pause, view.parent.is_some()];
     let options = 8 * options.into_iter().filter(|there| *there).count();
     LOCK_VIEW_LEN_FIXED + path + options + view.reason.len()
 }
@@ -64,6 +65,7 @@ impl Reader<'_> {
             stamp: Stamp(self.u64("stamp")?),
             age_ms: self.u64("age_ms")?,
             timeout_ms: self.option("timeout_ms", Reader::u64)?,
+            pause_ms: self.option("pause_ms", Reader::u64)?,
             parent: self.option("parent", Reader::u64)?.map(LockId),
             sublocks: self.u32("sublocks")?,
             flags: Flags(self.u32("flags")?),
@@ -153,6 +155,8 @@ impl Reader<'_> {
             converting: self.u64("converting")?,
             waiting: self.u64("waiting")?,
             sessions: self.u64("sessions")?,
+            delayed: self.u64("delayed")?,
+            recovering_ms: self.u64("recovering_ms")?,
         })
     }
 }
@@ -173,6 +177,7 @@ impl Writer<'_> {
         self.u64(view.stamp.0);
         self.u64(view.age_ms);
         self.option(view.timeout_ms, Writer::u64);
+        self.option(view.pause_ms, Writer::u64);
         self.option(view.parent.map(|parent| parent.0), Writer::u64);
         self.u32(view.sublocks);
         self.u32(view.flags.0);
@@ -246,6 +251,8 @@ impl Writer<'_> {
             converting,
             waiting,
             sessions,
+            delayed,
+            recovering_ms,
         } = *statistics;
         for counter in [enq_new, enq_converted, deq, blocking_ast, enq_forced_to_wait, enq_not_queued] {
             self.u64(counter);
@@ -253,7 +260,7 @@ impl Writer<'_> {
         for counter in [deadlock_search, deadlock_find, timeouts] {
             self.u64(counter);
         }
-        for gauge in [locks, resources, converting, waiting, sessions] {
+        for gauge in [locks, resources, converting, waiting, sessions, delayed, recovering_ms] {
             self.u64(gauge);
         }
     }

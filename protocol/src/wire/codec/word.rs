@@ -203,6 +203,7 @@ impl<'a> Reader<'a> {
             return Err(self.fail("modes", offset, Fault::UnknownFlags { bits: u32::from(unknown) }));
         }
         let reason_required = self.bool("reason_required")?;
+        let lock_delay_ms = self.u32("lock_delay_ms")?;
         Ok(Policy {
             value_len_max,
             fair,
@@ -211,6 +212,7 @@ impl<'a> Reader<'a> {
             wait_ms_max,
             modes,
             reason_required,
+            lock_delay_ms,
         })
     }
 }
@@ -293,5 +295,6 @@ impl Writer<'_> {
         self.u32(policy.wait_ms_max);
         self.u8(policy.modes.iter().fold(0, |bits, mode| bits | mode_bit(mode)));
         self.bool(policy.reason_required);
+        self.u32(policy.lock_delay_ms);
     }
 }
