@@ -4,11 +4,12 @@
 //! holds and on what it was told; so the granted queue is walked only when that set gains a mode, and otherwise only
 //! the locks that have just come into the granted queue are looked at.
 
+use super::input::LockRef;
 use super::lock::{At, Lock, LockSlot, ResourceSlot, Which};
 use super::output::{Output, Said};
 use super::planted::Mistake;
 use super::shard::Shard;
-use enq_protocol::vocabulary::{Flags, LockMode, ModeSet};
+use enq_protocol::vocabulary::{Flags, LockMode, ModeSet, SessionId};
 
 /// Modes that can conflict with something, the most covering first: telling one first makes those it covers needless.
 const MOST_COVERING_FIRST: [LockMode; 5] =
@@ -92,6 +93,23 @@ impl Shard {
         blocking.sort_by_key(|slot| self.id_of(*slot));
         for slot in blocking {
             self.notice(slot, mode, out);
+        }
+    }
+
+    /// The notices of a lock anew, for a holder that may not have heard them: the modes wanted on its resource that it keeps
+    /// others from (B1, B3). Changes nothing: that its holder was told these modes in this grant is known already.
+    pub fn notices_anew(&self, session: SessionId, lock: LockRef, out: &mut Vec<Output>) {
+        let Some(slot) = self.resolve(session, lock) else { return };
+        let Lock { at, resource, handle, seq, .. } = self.locks[slot];
+        let wanted = self.resources[resource].wanted();
+        let (Some(held), true) = (at.held(), self.may_be_told(slot, resource, wanted)) else { return };
+        let blocked = held.conflicts().intersection(wanted);
+        let mut told = ModeSet::EMPTY;
+        for mode in MOST_COVERING_FIRST {
+            if blocked.contains(mode) && !told.covers(mode) {
+                told = told.with(mode);
+                out.push(Output { session, said: Said::Blocking { handle, seq, mode } });
+            }
         }
     }
 

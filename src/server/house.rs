@@ -3,13 +3,18 @@
 //! The log with its table, the leases, the counters, and the server's own limits. A server has one, and so has a
 //! simulation; the moment it is comes with every call.
 
-use super::{Metrics, Patience, lease::Leases};
-use crate::log::Volatile;
-use enq_protocol::wire::{FRAME_LEN_MAX, PROTOCOL_VERSION, Welcome};
+use super::{Metrics, Patience, lease::Leases, tries::Tries};
+use crate::{engine::Instant, log::Volatile, table::SessionCell};
+use enq_protocol::wire::{FRAME_LEN_MAX, PROTOCOL_VERSION, Resume, Welcome};
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+use subtle::ConstantTimeEq as _;
 
 /// Draws the secret of a new session; none if there are no random numbers to be had.
 pub type Draw = Box<dyn Fn() -> Option<[u8; 16]> + Send + Sync>;
@@ -43,6 +48,7 @@ pub struct House {
     pub(super) leases: Leases,
     pub(super) metrics: Metrics,
     pub(super) rules: HouseRules,
+    tries: Tries,
     stops: AtomicBool,
 }
 
@@ -55,6 +61,7 @@ impl House {
             leases: Leases::default(),
             metrics: Metrics::default(),
             rules,
+            tries: Tries::default(),
             stops: AtomicBool::new(false),
         }
     }
@@ -80,6 +87,22 @@ impl House {
     #[must_use]
     pub fn stops(&self) -> bool {
         self.stops.load(Ordering::Relaxed)
+    }
+
+    /// The session that somebody at this address may go on with, if there is one and he has its secret. Whoever has tried
+    /// too many wrong ones of sessions that exist does not learn.
+    pub(super) fn resumable(&self, now: Instant, asked: &Resume, source: IpAddr) -> Option<Arc<SessionCell>> {
+        if self.tries.are_too_many(now, source) {
+            return None;
+        }
+        let found = self.log.table().resumable(now, asked.session);
+        // Where there is no session, a secret is compared all the same.
+        let secret = found.as_ref().map_or([0; 16], |cell| cell.about.secret);
+        let is_right = bool::from(secret.ct_eq(&asked.secret));
+        if found.is_some() && !is_right {
+            self.tries.count(now, source);
+        }
+        found.filter(|_| is_right)
     }
 
     /// What a peer is told that speaks this protocol.

@@ -23,6 +23,11 @@ pub struct Metrics {
     pub evicted: AtomicU64,
     /// Connections that their peers ended.
     pub closed_by_peer: AtomicU64,
+    /// Sessions that another connection went on with. (Refused attempts are counted as connections ended with SESSION,
+    /// connections that had the session before as ended with SUPERSEDED.)
+    pub resumed: AtomicU64,
+    /// Answers and events that were sent before and sent again then.
+    pub sent_again: AtomicU64,
     /// Requests that were put aside, because their peers did not read.
     pub parked: AtomicU64,
     /// Connections that were ended with an ERROR frame or silently, by status.
@@ -40,6 +45,8 @@ impl Default for Metrics {
             open: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             closed_by_peer: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
+            sent_again: AtomicU64::new(0),
             parked: AtomicU64::new(0),
             closed: [const { AtomicU64::new(0) }; STATUSES],
             refused: [const { AtomicU64::new(0) }; STATUSES],

@@ -21,6 +21,7 @@ mod outbox;
 pub mod peer;
 mod shutdown;
 pub mod translate;
+mod tries;
 
 pub use clock::Clock;
 pub use config::{

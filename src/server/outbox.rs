@@ -26,14 +26,6 @@ pub(super) const LAST: usize = 16 * HARD;
 /// Encoded output beyond which no more is encoded before some is written.
 pub(super) const ENCODED: usize = 64 * 1024;
 
-/// The request that an output answers, if it answers one.
-pub(super) fn answered(entry: &Entry) -> Option<u64> {
-    match &entry.told {
-        Told::Answer { request, .. } | Told::Space { request, .. } => Some(*request),
-        Told::Event(_) => None,
-    }
-}
-
 /// Appends one output as a frame that acknowledges the requests up to `told`.
 pub(super) fn encode(entry: &Entry, told: u64, out: &mut BytesMut) {
     let result = match &entry.told {

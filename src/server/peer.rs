@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// How far a connection has come.
 ///
 /// ```text
-/// Stranger --HELLO--> Greeted --OPEN--> Attached --CLOSE--> Parted --OPEN--> Attached
+/// Stranger --HELLO--> Greeted --OPEN, RESUME--> Attached --CLOSE--> Parted --OPEN, RESUME--> Attached
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -25,7 +25,7 @@ pub enum Phase {
     Greeted,
     /// It has a session.
     Attached,
-    /// Its session was closed. It may still look, or open another.
+    /// Its session was closed. It may still look, or open or resume another.
     Parted,
 }
 
@@ -43,7 +43,7 @@ pub enum Meaning<'a> {
         /// What is asked.
         look: Result<Box<Look>, Status>,
     },
-    /// A numbered request of the session.
+    /// A numbered request of the session, or of the one that was closed.
     Request {
         /// Tells it from another one with its number.
         digest: u64,
@@ -114,8 +114,7 @@ impl Phase {
                 Ok(Meaning::Look { tag, look: look.map_err(|error| error.status()) })
             }
             FromClient::Request(request) => match self {
-                Phase::Attached => Ok(Meaning::Request { digest: digest(&frame), request }),
-                Phase::Parted => Err(Misbehaved::told(Status::SessionLost)),
+                Phase::Attached | Phase::Parted => Ok(Meaning::Request { digest: digest(&frame), request }),
                 Phase::Greeted | Phase::Stranger => Err(Misbehaved::told(Status::State)),
             },
         }

@@ -6,7 +6,7 @@
 use super::{AnswerAs, Asker, Request, Scratch, SessionCell, Table, execute::done};
 use crate::engine::{
     End, Input, Instant,
-    session::{Register, Started},
+    session::{Ended, Register, Started},
 };
 use enq_protocol::vocabulary::{Place, Status};
 
@@ -42,8 +42,10 @@ impl Table {
     ) {
         let place = self.end_locks(now, (cell, register), request, End::Closed, scratch);
         asker((cell, register), request).answer(place, done(request, Status::Done));
-        register.end();
-        self.forget(cell, scratch);
+        register.end(Ended::Closed);
+        if let Some(cell) = self.forget(cell, scratch) {
+            self.keep_closed(now, cell, register);
+        }
     }
 
     /// Ends a session that has died: its lease ran out, its connection broke, or somebody ended it. Its locks are sealed
@@ -52,9 +54,9 @@ impl Table {
         if register.has_ended() {
             return;
         }
-        register.end();
-        let session = cell.id;
         let touched: Vec<u8> = register.touched().collect();
+        register.end(Ended::Died);
+        let session = cell.id;
         for number in &touched {
             self.with_shard(*number, scratch, |table, shard, scratch| {
                 let seal = Input::SealSession { session, end: End::Died };

@@ -8,9 +8,11 @@
 //!
 //! Nothing here knows a socket, a frame or a clock: the time comes with every call.
 
+mod closed;
 mod crossing;
 mod execute;
 mod listing;
+mod notices;
 mod route;
 mod sessions;
 mod spaces;
@@ -44,6 +46,7 @@ pub struct Table {
     router: route::Router,
     sessions: DashMap<SessionId, Arc<SessionCell>>,
     next_session: AtomicU64,
+    closed: Mutex<closed::Closed>,
     spaces: Mutex<spaces::Spaces>,
     bounds: Bounds,
     limits: Limits,
@@ -121,6 +124,7 @@ impl Table {
             router: route::Router::new(setting.route_key),
             sessions: DashMap::new(),
             next_session: AtomicU64::new(Seq::new(setting.epoch, 1).0),
+            closed: Mutex::default(),
             spaces: Mutex::new(spaces::Spaces::new()),
             bounds: Bounds {
                 locks: setting.limits.locks_a_session,
@@ -160,6 +164,7 @@ impl Table {
 
     /// Fires deadlines and goes on with ends, in every shard that has some due. The mutex is released between steps.
     pub fn visit(&self, now: Instant, scratch: &mut Scratch) {
+        self.forget_closed_until(now);
         for number in 0..=u8::MAX {
             let cell = self.cell(number);
             while cell.due.load(Ordering::Relaxed) <= now.0 {

@@ -8,7 +8,7 @@ use crate::engine::{
     Instant,
     session::{Outgoing, Register},
 };
-use enq_protocol::vocabulary::{SessionId, SessionView};
+use enq_protocol::vocabulary::{SessionId, SessionView, Status};
 use parking_lot::Mutex;
 use std::{
     fmt,
@@ -30,7 +30,7 @@ pub struct About {
     pub host: String,
     /// The process it says it is.
     pub pid: u32,
-    /// Where its connection comes from.
+    /// Where it was opened from.
     pub peer: String,
     /// Its lease.
     pub ttl_ms: u32,
@@ -54,6 +54,10 @@ pub struct OutHalf {
     pub outgoing: Outgoing,
     /// Wakes the task that sends it; taken when something is appended.
     pub waker: Option<Waker>,
+    /// Where its connection comes from; empty if it has none.
+    pub peer: String,
+    /// How often another connection went on with the session.
+    pub attachment: u64,
     /// The session has ended; nothing is appended any more.
     pub ended: bool,
 }
@@ -94,6 +98,34 @@ impl SessionCell {
         Instant(self.heard_at.load(Ordering::Relaxed)).after_ms(self.about.ttl_ms)
     }
 
+    /// A connection from there goes on with the session. Whoever had it is woken, and has it no more. Says up to which
+    /// request all answers have been received.
+    ///
+    /// # Errors
+    /// ACK_RANGE if `received` was never sent: it ends the session.
+    pub fn attach(&self, register: &mut Register, received: u64, peer: String) -> Result<u64, Status> {
+        let mut half = self.out_half.lock();
+        let answered = register.attach(received, &mut half.outgoing)?;
+        half.attachment = register.attachment();
+        half.peer = peer;
+        let waker = half.waker.take();
+        drop(half);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(answered)
+    }
+
+    /// The connection that had the session is gone, unless another one has it by now.
+    pub fn detach(&self, attachment: u64) {
+        let mut half = self.out_half.lock();
+        if half.attachment == attachment {
+            half.outgoing.set_heard(false);
+            half.peer.clear();
+            half.waker = None;
+        }
+    }
+
     /// Lets views know how many locks there are.
     pub fn publish(&self, register: &Register) {
         self.locks.store(register.locks(), Ordering::Relaxed);
@@ -102,9 +134,9 @@ impl SessionCell {
     /// What somebody who looks is shown.
     #[must_use]
     pub fn show(&self, now: Instant) -> SessionView {
-        let (waiting, ended) = {
+        let (waiting, ended, peer) = {
             let half = self.out_half.lock();
-            (half.outgoing.waiting(), half.outgoing.ended_len())
+            (half.outgoing.waiting(), half.outgoing.ended_len(), half.peer.clone())
         };
         SessionView {
             session: self.id,
@@ -112,7 +144,7 @@ impl SessionCell {
             purpose: self.about.purpose.clone(),
             host: self.about.host.clone(),
             pid: self.about.pid,
-            peer: self.about.peer.clone(),
+            peer,
             ttl_ms: self.about.ttl_ms,
             lease_left_ms: now.ms_until(self.lease_end()),
             age_ms: now.ms_since(self.opened),
@@ -127,7 +159,7 @@ impl Table {
     /// A session begins.
     pub fn open_session(&self, now: Instant, about: About) -> Arc<SessionCell> {
         let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
-        let mut out_half = OutHalf::default();
+        let mut out_half = OutHalf { peer: about.peer.clone(), ..OutHalf::default() };
         out_half.outgoing.set_heard(true);
         let cell = Arc::new(SessionCell {
             id,
@@ -163,8 +195,8 @@ impl Table {
     }
 
     /// Takes an ended session out of the registry, so that nothing more is said to it, and wakes who served it.
-    pub(super) fn forget(&self, cell: &SessionCell, scratch: &mut Scratch) {
-        self.sessions.remove(&cell.id);
+    pub(super) fn forget(&self, cell: &SessionCell, scratch: &mut Scratch) -> Option<Arc<SessionCell>> {
+        let forgotten = self.sessions.remove(&cell.id);
         let mut half = cell.out_half.lock();
         half.ended = true;
         scratch.wake.extend(half.waker.take());
@@ -172,5 +204,6 @@ impl Table {
         for waker in scratch.wake.drain(..) {
             waker.wake();
         }
+        forgotten.map(|(_, cell)| cell)
     }
 }

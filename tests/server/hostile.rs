@@ -13,9 +13,9 @@ use enq_protocol::{
     vocabulary::{
         Flags,
         LockMode::{Ex, Nl},
-        Status,
+        SessionId, Status,
     },
-    wire::{FRAME_LEN_MAX, FromServer, Hello, Look, Request, Seen},
+    wire::{FRAME_LEN_MAX, FromServer, Hello, Look, Request, Resume, Seen},
 };
 use std::time::Duration;
 
@@ -73,6 +73,11 @@ fn enq_extended(number: u64, extensions: &[u8]) -> Vec<u8> {
     longer(bytes, &[&len.to_le_bytes()[..], extensions].concat())
 }
 
+/// A RESUME of a session that never was.
+fn resume() -> Vec<u8> {
+    looked(&Look::Resume(Resume { session: SessionId(9), secret: [7; 16], received: 0 }), 1)
+}
+
 /// A HELLO with credentials and no method.
 fn with_credentials(credentials: &[u8]) -> Vec<u8> {
     let mut bytes = BytesMut::new();
@@ -82,7 +87,7 @@ fn with_credentials(credentials: &[u8]) -> Vec<u8> {
     bytes.to_vec()
 }
 
-const FIRST_FRAMES: usize = 21;
+const FIRST_FRAMES: usize = 22;
 
 /// Rows as the first frame of a connection.
 fn first_frames() -> [(&'static str, Vec<u8>, Fate); FIRST_FRAMES] {
@@ -107,6 +112,7 @@ fn first_frames() -> [(&'static str, Vec<u8>, Fate); FIRST_FRAMES] {
         ("reserved bits", reserved, Closed(Status::BadParam)),
         ("header flags", flags, Closed(Status::BadParam)),
         ("a look before HELLO", ping, Closed(Status::State)),
+        ("RESUME before HELLO", resume(), Closed(Status::State)),
         ("a lock before HELLO", encoded(&root(1, "a", Ex, NONE), 1, 0), Closed(Status::State)),
         ("a kind of the server", frame(0x81, 0, &[0; 6]), Closed(Status::State)),
         ("trailing bytes", longer(hello.clone(), &[7]), Closed(Status::Malformed)),
@@ -178,6 +184,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>, Fate)> {
         ("wrong magic", with(hello(), 24, b"ENQ\x02"), Closed(Status::Protocol)),
         ("a second HELLO", hello(), Closed(Status::State)),
         ("a second OPEN", looked(&Look::Open(session(15_000, false)), 1), Closed(Status::State)),
+        ("RESUME with a session", resume(), Closed(Status::State)),
         ("a length of 65,537", with(enq.clone(), 0, &too_long.to_le_bytes()), Closed(Status::FrameTooLarge)),
         ("a length of 2^32-1", u32::MAX.to_le_bytes().to_vec(), Closed(Status::FrameTooLarge)),
         ("a length of 0", vec![0; 24], Closed(Status::Protocol)),

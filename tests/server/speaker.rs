@@ -6,7 +6,7 @@ use enq_protocol::{
     vocabulary::{Flags, Grant, Handle, LockMode, LockspaceId, Owner, SessionId, Status},
     wire::{
         Answer, Convert, Deq, Enq, Event, FRAME_LEN_MAX, Fatal, FromServer, Hello, Kind, Look, OpenSession,
-        Reply, Request, Seen, acknowledge, cut,
+        Opened, Reply, Request, Resume, Resumed, Seen, acknowledge, cut,
     },
 };
 use std::{future::Future, time::Duration};
@@ -35,6 +35,8 @@ pub(crate) async fn server() -> Server {
 pub(crate) struct Speaker {
     stream: TcpStream,
     read: BytesMut,
+    /// The frame that was taken last.
+    pub(crate) frame: Vec<u8>,
     /// The number of the last request.
     pub(crate) last: u64,
     /// The last number received.
@@ -49,7 +51,7 @@ impl Speaker {
     pub(crate) async fn connect(server: &Server) -> Speaker {
         let stream = TcpStream::connect(server.local_addr()).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Speaker { stream, read: BytesMut::new(), last: 0, received: 0, acked: 0, tag: 0 }
+        Speaker { stream, read: BytesMut::new(), frame: Vec::new(), last: 0, received: 0, acked: 0, tag: 0 }
     }
 
     /// Connects with little room for what it does not read, and opens a session.
@@ -58,7 +60,15 @@ impl Speaker {
         socket.set_recv_buffer_size(4_096).unwrap();
         let stream = socket.connect(server.local_addr()).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let speaker = Speaker { stream, read: BytesMut::new(), last: 0, received: 0, acked: 0, tag: 0 };
+        let speaker = Speaker {
+            stream,
+            read: BytesMut::new(),
+            frame: Vec::new(),
+            last: 0,
+            received: 0,
+            acked: 0,
+            tag: 0,
+        };
         speaker.greet().await.open(session(15_000, false)).await
     }
 
@@ -86,10 +96,41 @@ impl Speaker {
 
     async fn open(self, session: OpenSession) -> (Speaker, SessionId) {
         let mut speaker = self;
-        match speaker.look(Look::Open(session)).await {
-            Seen::Opened(opened) => (speaker, opened.session),
+        let opened = speaker.begin(session).await;
+        (speaker, opened.session)
+    }
+
+    /// Opens a session on a connection that has none.
+    pub(crate) async fn begin(&mut self, session: OpenSession) -> Opened {
+        (self.last, self.received) = (0, 0);
+        match self.look(Look::Open(session)).await {
+            Seen::Opened(opened) => opened,
             seen => panic!("no session opens: {seen:?}"),
         }
+    }
+
+    /// Connects and opens a session that another connection can go on with.
+    pub(crate) async fn kept(server: &Server) -> (Speaker, Opened) {
+        let mut speaker = Speaker::greeted(server).await;
+        let opened = speaker.begin(session(15_000, false)).await;
+        (speaker, opened)
+    }
+
+    /// Connects and goes on with a session, of which everything up to this number was received.
+    pub(crate) async fn resumed(server: &Server, opened: &Opened, received: u64) -> (Speaker, Resumed) {
+        let mut speaker = Speaker::greeted(server).await;
+        let resumed = speaker.resume(opened, received).await;
+        (speaker, resumed)
+    }
+
+    /// Goes on with a session on a connection that has none.
+    pub(crate) async fn resume(&mut self, opened: &Opened, received: u64) -> Resumed {
+        self.write(&looked(&resume(opened, received), 1_000)).await;
+        let FromServer::Seen { tag: 1_000, seen: Seen::Resumed(resumed) } = self.next().await else {
+            panic!("no session goes on")
+        };
+        (self.last, self.received) = (resumed.executed, received);
+        resumed
     }
 
     /// The bytes of the next request.
@@ -166,6 +207,8 @@ impl Speaker {
             if let Some(frame) = cut(&self.read, FRAME_LEN_MAX).unwrap() {
                 let (header, len) = (frame.header, frame.len);
                 let said = FromServer::decode(&header, frame.body).unwrap();
+                self.frame.clear();
+                self.frame.extend_from_slice(&self.read[..len]);
                 self.read.advance(len);
                 if header.number != 0 {
                     assert_eq!(header.number, self.received + 1, "outputs are numbered without gaps");
@@ -216,6 +259,11 @@ pub(crate) fn hello() -> Vec<u8> {
     };
     hello.encode(&mut bytes).unwrap();
     bytes.to_vec()
+}
+
+/// Asks to go on with a session.
+pub(crate) fn resume(opened: &Opened, received: u64) -> Look {
+    Look::Resume(Resume { session: opened.session, secret: opened.secret, received })
 }
 
 pub(crate) fn session(ttl_ms: u32, bind_connection: bool) -> OpenSession {

@@ -10,10 +10,10 @@ use enq::{
 use enq_protocol::{
     vocabulary::{
         Flags,
-        LockMode::{Ex, Nl},
-        Status,
+        LockMode::{Ex, Nl, Pr},
+        Policy, ResourceName, Status,
     },
-    wire::{Administer, Enq, EnqPath, Event, FromServer, Look, Reply, Request, Seen},
+    wire::{Administer, Deq, Enq, EnqPath, Event, FromServer, Look, Reply, Request, Seen, Space, SpaceReply},
 };
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -226,6 +226,30 @@ async fn who_looks_and_does_not_read_is_not_read_either() {
     }
 }
 
+/// Says so many completions of a kilobyte each to somebody who has waited for them and does not read them.
+async fn fill(other: &mut Speaker, deaf: &mut Speaker, count: u32) {
+    let policy = Policy { value_len_max: 1_024, ..Policy::default() };
+    let name = ResourceName::new(b"big").unwrap();
+    let create = Request::Space(Space::Create { name, policy, exclusive: true });
+    let Reply::Space(SpaceReply { space, .. }) = other.ask(&create).await else { panic!("a lockspace") };
+    let root = |number, mode, flags| match root(number, "value", mode, flags) {
+        Request::Enq(enq) => Request::Enq(Enq { lockspace: space.lockspace, ..enq }),
+        request => request,
+    };
+    granted(other.ask(&root(100_000, Ex, NONE)).await);
+    for some in (10_000..10_000 + count).collect::<Vec<_>>().chunks(500) {
+        let burst: Vec<u8> =
+            some.iter().flat_map(|number| deaf.encode(&root(*number, Pr, Flags::VALBLK))).collect();
+        deaf.write(&burst).await;
+        for _ in some {
+            assert!(matches!(deaf.answer().await, Reply::Queued { .. }));
+        }
+    }
+    let handle = crate::speaker::handle(100_000);
+    let release = Deq { handle, flags: Flags::VALBLK, value: Some(&[7; 1_024]) };
+    assert_eq!(done(other.ask(&Request::Deq(release)).await), Status::Released);
+}
+
 #[tokio::test]
 async fn who_does_not_read_loses_the_connection_and_not_the_session() {
     let patience = Patience {
@@ -236,21 +260,14 @@ async fn who_does_not_read_loses_the_connection_and_not_the_session() {
     let server = Server::start(Config { patience, ..Config::for_tests() }).await.unwrap();
     let (mut deaf, id) = Speaker::narrow(&server).await;
     let mut other = Speaker::opened(&server).await;
-    // Somebody else's requests make notices, as many as he likes, for a holder that never reads.
-    granted(deaf.enq(1, "a", Ex, Flags::BLKAST).await);
-    let told = soon("the server to give up", async {
+    granted(deaf.enq(1, "a", Ex, NONE).await);
+    fill(&mut other, &mut deaf, 4_000).await;
+    soon("the server to give up", async {
         while server.metrics().closed(Status::TooSlow) == 0 {
-            let mut burst = Vec::new();
-            for _ in 0..500 {
-                burst.extend(other.encode(&root(1, "a", Ex, Flags::NOQUEUE | Flags::NOQUEUEBAST)));
-            }
-            other.write(&burst).await;
-            for _ in 0..500 {
-                assert!(matches!(other.answer().await, Reply::Refused { status: Status::NotQueued, .. }));
-            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    });
-    told.await;
+    })
+    .await;
     assert!(server.table().session(id).is_some(), "the session lives on");
     assert!(
         matches!(other.enq(1, "a", Ex, Flags::NOQUEUE).await, Reply::Refused { .. }),
@@ -264,8 +281,40 @@ async fn who_does_not_read_may_still_release() {
     let server = Server::start(Config { patience, ..Config::for_tests() }).await.unwrap();
     let (mut deaf, id) = Speaker::narrow(&server).await;
     let mut other = Speaker::opened(&server).await;
-    granted(deaf.enq(1, "a", Ex, Flags::BLKAST).await);
-    // More notices than the network between the two takes, and more than the soft bound.
+    granted(deaf.enq(1, "a", Ex, NONE).await);
+    // More than the network between the two takes, and more than the soft bound.
+    fill(&mut other, &mut deaf, 2_000).await;
+    // The request is put aside; the release behind it is not, and takes it along, for the stream has an order.
+    deaf.send(&root(2, "b", Ex, NONE)).await;
+    deaf.send(&deq(1, NONE)).await;
+    soon("the release", async {
+        while !matches!(other.enq(1, "a", Ex, Flags::NOQUEUE).await, Reply::Granted(_)) {}
+    })
+    .await;
+    let Seen::Sessions { sessions, .. } = other.look(Look::Session(id)).await else { panic!("alive") };
+    assert_eq!(sessions[0].locks, 2_001);
+    assert_eq!(server.metrics().parked.load(Ordering::Relaxed), 1);
+    let mut answers = Vec::new();
+    while answers.len() < 2 {
+        match deaf.next().await {
+            FromServer::Answer(answer) => answers.push(answer.reply),
+            FromServer::Event { event: Event::Granted(_), .. } => {}
+            said => panic!("{said:?}"),
+        }
+    }
+    assert_eq!(done(answers.remove(1)), Status::Released);
+    assert_eq!(granted(answers.remove(0)).handle.number(), 2);
+}
+
+#[tokio::test]
+async fn notices_that_nobody_reads_are_dropped_and_said_anew() {
+    let patience = Patience { overrun: Duration::from_secs(60), ..Patience::default() };
+    let server = Server::start(Config { patience, ..Config::for_tests() }).await.unwrap();
+    let (mut deaf, id) = Speaker::narrow(&server).await;
+    let mut other = Speaker::opened(&server).await;
+    granted(deaf.enq(1, "a", Pr, Flags::BLKAST).await);
+    fill(&mut other, &mut deaf, 2_000).await;
+    // As many as somebody likes, for a holder that does not read; and one that lasts.
     for _ in 0..30 {
         let mut burst = Vec::new();
         for _ in 0..500 {
@@ -276,26 +325,26 @@ async fn who_does_not_read_may_still_release() {
             assert!(matches!(other.answer().await, Reply::Refused { status: Status::NotQueued, .. }));
         }
     }
-    // The request is put aside; the release behind it is not, and takes it along, for the stream has an order.
-    deaf.send(&root(2, "b", Ex, NONE)).await;
-    deaf.send(&deq(1, NONE)).await;
-    soon("the release", async {
-        while !matches!(other.enq(1, "a", Ex, Flags::NOQUEUE).await, Reply::Granted(_)) {}
-    })
-    .await;
-    let Seen::Sessions { sessions, .. } = other.look(Look::Session(id)).await else { panic!("alive") };
-    assert_eq!(sessions[0].locks, 1);
-    assert_eq!(server.metrics().parked.load(Ordering::Relaxed), 1);
-    let mut answers = Vec::new();
-    while answers.len() < 2 {
+    assert!(matches!(other.enq(1, "a", Ex, NONE).await, Reply::Queued { .. }));
+    let cell = server.table().session(id).unwrap();
+    assert!(
+        cell.out_half.lock().outgoing.unsent_weight() < 512 * 1024,
+        "notices take no more room than that"
+    );
+    let (mut grants, mut notices) = (0, 0);
+    while grants < 2_000 || notices == 0 {
         match deaf.next().await {
-            FromServer::Answer(answer) => answers.push(answer.reply),
-            FromServer::Event { event: Event::Blocking { .. }, .. } => {}
+            FromServer::Event { event: Event::Granted(_), .. } => grants += 1,
+            FromServer::Event { event: Event::Blocking { handle, mode: Ex, .. }, .. }
+                if handle.number() == 1 =>
+            {
+                notices += usize::from(grants == 2_000);
+            }
             said => panic!("{said:?}"),
         }
     }
-    assert_eq!(done(answers.remove(1)), Status::Released);
-    assert_eq!(granted(answers.remove(0)).handle.number(), 2);
+    assert_eq!(deaf.look(Look::Ping).await, Seen::Done);
+    assert!(cell.out_half.lock().outgoing.is_heard());
 }
 
 #[tokio::test]

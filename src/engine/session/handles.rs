@@ -48,6 +48,15 @@ impl Handles {
         }
     }
 
+    /// Those from this number on that stand for something, with shard and lock, by number.
+    pub(super) fn from(&self, number: u32) -> impl Iterator<Item = (Handle, u8, LockRef)> {
+        let numbers = number..u32::try_from(self.pages.len() * PAGE_LEN).unwrap_or(u32::MAX);
+        numbers.filter_map(Handle::new).filter_map(|handle| {
+            let (shard, lock) = self.meaning(handle)?;
+            Some((handle, shard, lock))
+        })
+    }
+
     /// From now on the handle stands for this lock.
     pub(super) fn start(&mut self, handle: Handle, lock: LockId) {
         self.set(handle, Slot::Lock(lock));

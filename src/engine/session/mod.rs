@@ -13,7 +13,7 @@ mod outgoing;
 mod register;
 
 pub use outgoing::{Entry, Outgoing, Told};
-pub use register::{Bounds, Numbered, Register, Started};
+pub use register::{Bounds, Ended, Numbered, Register, Started};
 
 use super::Input;
 use enq_protocol::vocabulary::{Flags, LockspaceId, Policy, ResourceName, Status};

@@ -5,7 +5,10 @@
 
 use super::super::Said;
 use enq_protocol::vocabulary::{Handle, LockspaceView, Place};
-use std::{collections::VecDeque, mem};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    mem,
+};
 
 /// What one output says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +46,19 @@ pub struct Entry {
     pub told: Told,
 }
 
+/// How much there may be to say before notices are dropped, to be derived anew when all else is said.
+pub(super) const NOTICES_WEIGHT_MAX: usize = 256 * 1024;
+
 impl Entry {
+    /// The request that it answers, if it answers one.
+    #[must_use]
+    pub fn request(&self) -> Option<u64> {
+        match &self.told {
+            Told::Answer { request, .. } | Told::Space { request, .. } => Some(*request),
+            Told::Event(_) => None,
+        }
+    }
+
     /// About how many bytes it takes to say.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -89,6 +104,22 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Is somebody there to hear notices? If not, those that come are dropped.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.heard
+    }
+
+    /// A notice that is said twice is said once.
+    pub fn drop_repeated_notices(&mut self) {
+        let mut said = BTreeSet::new();
+        self.unsent.retain(|entry| match entry.told {
+            Told::Event(Said::Blocking { handle, seq, mode }) => said.insert((handle, seq, mode as u8)),
+            Told::Event(_) | Told::Answer { .. } | Told::Space { .. } => true,
+        });
+        self.unsent_weight = self.unsent.iter().map(Entry::weight).sum();
+    }
+
     /// Somebody is there to hear notices, or is not; those that nobody heard are dropped.
     pub fn set_heard(&mut self, heard: bool) {
         self.heard = heard;
@@ -116,6 +147,9 @@ impl Outgoing {
     pub fn append_event(&mut self, place: Place, said: Said) {
         match said {
             Said::Blocking { .. } => {
+                if self.heard && self.unsent_weight > NOTICES_WEIGHT_MAX {
+                    self.set_heard(false);
+                }
                 if self.heard {
                     self.push(Entry { number: 0, place, request_len: 0, told: Told::Event(said) });
                 }

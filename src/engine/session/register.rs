@@ -7,10 +7,10 @@
 use super::{
     super::{LockRef, Mistake, Planted, Said},
     handles::Handles,
-    outgoing::{Entry, Outgoing, Told},
+    outgoing::{Entry, NOTICES_WEIGHT_MAX, Outgoing},
 };
 use enq_protocol::vocabulary::{Handle, Status};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 /// What a session may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,20 @@ pub struct Register {
     retained: VecDeque<Entry>,
     sent: u64,
     acked: u64,
-    ended: bool,
+    /// Handles from this number on are still to be looked at for notices that were missed.
+    hears_from: Option<u32>,
+    /// How often another connection went on with the session.
+    attachment: u64,
+    ended: Option<Ended>,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// In order.
+    Closed,
+    /// It died.
+    Died,
 }
 
 impl Register {
@@ -86,7 +99,9 @@ impl Register {
             retained: VecDeque::new(),
             sent: 0,
             acked: 0,
-            ended: false,
+            hears_from: None,
+            attachment: 0,
+            ended: None,
         }
     }
 
@@ -136,15 +151,72 @@ impl Register {
         self.acked = number;
         let number = number + u64::from(self.bounds.planted.is(Mistake::AcknowledgementTakesTooMuch));
         while let Some(entry) = self.retained.pop_front_if(|entry| entry.number <= number) {
-            match entry.told {
-                Told::Answer { .. } | Told::Space { .. } => {
-                    self.in_flight -= 1;
-                    self.in_flight_bytes -= entry.request_len;
-                }
-                Told::Event(_) => {}
-            }
+            self.land(&entry);
+        }
+        // What a connection before this one was sent may be acknowledged before it is sent again.
+        let has_arrived = |entry: &mut Entry| (1..=number).contains(&entry.number);
+        while let Some(entry) = self.to_send.pop_front_if(has_arrived) {
+            self.to_send_weight -= entry.weight();
+            self.land(&entry);
         }
         Ok(())
+    }
+
+    /// A request whose answer has arrived is not in flight any more.
+    fn land(&mut self, entry: &Entry) {
+        if entry.request().is_some() {
+            self.in_flight -= 1;
+            self.in_flight_bytes -= entry.request_len;
+        }
+    }
+
+    /// Another connection goes on with the session. It has received everything up to this number; all after that is to be
+    /// sent again, as it was. Notices are not, they are to be derived anew. Says up to which request all answers have
+    /// been received.
+    ///
+    /// # Errors
+    /// ACK_RANGE if that number was never sent: it ends the session.
+    pub fn attach(&mut self, received: u64, outgoing: &mut Outgoing) -> Result<u64, Status> {
+        outgoing.set_heard(false);
+        self.take_over(outgoing);
+        self.acknowledge(received)?;
+        self.attachment += 1;
+        let mut all = mem::take(&mut self.retained);
+        all.extend(self.to_send.drain(..).filter(|entry| entry.number != 0));
+        self.to_send = all;
+        self.to_send_weight = self.to_send.iter().map(Entry::weight).sum();
+        Ok(self.to_send.iter().find_map(Entry::request).map_or(self.last, |request| request - 1))
+    }
+
+    /// The greatest number that was ever sent.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How often another connection went on with the session: the word of an earlier one does not count any more.
+    #[must_use]
+    pub fn attachment(&self) -> u64 {
+        self.attachment
+    }
+
+    /// Outputs that were sent before and are to be sent again.
+    #[must_use]
+    pub fn to_send_again(&self) -> u64 {
+        let again = self.to_send.iter().take_while(|entry| (1..=self.sent).contains(&entry.number));
+        again.count() as u64
+    }
+
+    /// Outputs with a number that are sent and not acknowledged, or not sent.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.retained.len() + self.to_send.len()
+    }
+
+    /// About how many bytes those take to say.
+    #[must_use]
+    pub fn unacknowledged_weight(&self) -> usize {
+        self.to_send_weight + self.retained.iter().map(Entry::weight).sum::<usize>()
     }
 
     /// May locks be made with these handles?
@@ -246,8 +318,37 @@ impl Register {
         self.answers
     }
 
-    /// Takes over what the out-half holds, in order.
+    /// Notices are to be derived anew, for all locks.
+    pub fn hear_again(&mut self) {
+        self.hears_from = Some(0);
+    }
+
+    /// Are there locks whose notices are still to be derived anew?
+    #[must_use]
+    pub fn has_to_hear(&self) -> bool {
+        self.hears_from.is_some()
+    }
+
+    /// The next locks whose notices are to be derived anew, at most `max`, with their shards.
+    pub fn to_hear(&mut self, max: usize) -> Vec<(u8, LockRef)> {
+        let Some(from) = self.hears_from.take() else { return Vec::new() };
+        let mut locks = Vec::new();
+        for (handle, shard, lock) in self.handles.from(from) {
+            if locks.len() == max {
+                self.hears_from = Some(handle.number());
+                break;
+            }
+            locks.push((shard, lock));
+        }
+        locks
+    }
+
+    /// Takes over what the out-half holds, in order. Who is so slow that there is much to send already hears no notices
+    /// before all that is sent.
     pub fn take_over(&mut self, outgoing: &mut Outgoing) {
+        if self.to_send_weight > NOTICES_WEIGHT_MAX {
+            outgoing.set_heard(false);
+        }
         self.to_send_weight += outgoing.unsent_weight();
         outgoing.take_unsent(&mut self.to_send);
     }
@@ -271,7 +372,7 @@ impl Register {
             self.to_send_weight -= entry.weight();
             let more = encode(&entry, self.to_send.is_empty());
             if entry.number != 0 {
-                self.sent = entry.number;
+                self.sent = self.sent.max(entry.number);
                 self.retained.push_back(entry);
             }
             if !more {
@@ -281,13 +382,20 @@ impl Register {
     }
 
     /// The session has ended: nothing more is executed for it.
-    pub fn end(&mut self) {
-        self.ended = true;
+    pub fn end(&mut self, ended: Ended) {
+        self.ended = Some(ended);
+        self.handles = Handles::default();
     }
 
     /// Has it?
     #[must_use]
     pub fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// How it has, if it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
         self.ended
     }
 }

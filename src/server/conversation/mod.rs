@@ -14,6 +14,7 @@
 //! At the end, [`Conversation::leave`], and then [`Conversation::last_words`] if the peer may still hear them.
 
 mod ends;
+mod resume;
 mod turn;
 
 pub use ends::{Ends, WaitsFor};
@@ -75,12 +76,17 @@ pub struct Conversation {
     more_to_send: bool,
     /// The last request of which the peer was told that it was executed, after all answers up to it.
     told: u64,
+    /// Which attachment of its session it is.
+    attachment: u64,
+    /// Requests up to this one are those of a closed session that was resumed here: repeated, they are dropped.
+    parted_through: u64,
 }
 
 /// What a conversation waits for besides bytes: something to say to its session, or that it has ended.
 #[derive(Debug)]
 pub struct ToSay<'a> {
     session: Option<&'a SessionCell>,
+    attachment: u64,
     /// What the peer has not read, while it does not read.
     unread: Option<usize>,
 }
@@ -107,6 +113,8 @@ impl Conversation {
             unread: 0,
             more_to_send: false,
             told: 0,
+            attachment: 0,
+            parted_through: 0,
         }
     }
 
@@ -132,7 +140,7 @@ impl Conversation {
     pub fn listen(&mut self) -> (&mut BytesMut, ToSay<'_>) {
         self.read.reserve(READ_LEN);
         let unread = self.blocked.then_some(self.unread);
-        (&mut self.read, ToSay { session: self.session.as_deref(), unread })
+        (&mut self.read, ToSay { session: self.session.as_deref(), attachment: self.attachment, unread })
     }
 
     /// Does it wait for its peer to read, with frames received that it has not looked at? Nothing is read then.
@@ -166,6 +174,9 @@ impl Conversation {
                     return Ok(());
                 }
                 self.encode();
+                if self.out.is_empty() {
+                    continue;
+                }
             }
             match write(&self.out) {
                 Ok(written) => {
@@ -264,9 +275,7 @@ impl Conversation {
                     "session ended with its connection");
             }
         } else {
-            let mut half = cell.out_half.lock();
-            half.outgoing.set_heard(false);
-            half.waker = None;
+            cell.detach(self.attachment);
         }
     }
 
@@ -292,7 +301,7 @@ impl Conversation {
 }
 
 impl ToSay<'_> {
-    /// Is there something to say, or has the session ended? If not, `waker` is woken when there might be. While the
+    /// Is there something to say, or has the session ended, or gone elsewhere? If not, `waker` is woken when there might be. While the
     /// peer does not read, that is only when a bound of what is unread is passed.
     #[must_use]
     pub fn is_ready(&self, waker: &Waker) -> bool {
@@ -304,7 +313,7 @@ impl ToSay<'_> {
             Some(unread) if unread <= outbox::HARD => outgoing.unsent_weight() + unread > outbox::HARD,
             Some(unread) => outgoing.unsent_weight() + unread > outbox::LAST,
         };
-        if ready || half.ended {
+        if ready || half.ended || half.attachment != self.attachment {
             return true;
         }
         match &mut half.waker {

@@ -25,7 +25,7 @@ use std::{
 };
 
 /// How a turn goes on after a frame.
-enum Next {
+pub(super) enum Next {
     /// With the next frame.
     Frame,
     /// With the next frame, for another session or none.
@@ -46,9 +46,7 @@ impl Conversation {
         let result = self.frames(&mut read, now, received);
         self.read = read;
         for (tag, session, reason) in mem::take(&mut self.to_expire) {
-            if let Some(cell) = self.session.clone() {
-                self.encode_all(&cell, &mut cell.in_half.lock());
-            }
+            self.encode_before_look();
             let seen = look::expire(&self.house, now, session, &reason, &mut self.scratch);
             self.answer_look(tag, &seen, self.told);
         }
@@ -69,6 +67,9 @@ impl Conversation {
                 }
             };
             let mut register = cell.in_half.lock();
+            if self.is_superseded(&register) {
+                return Err(Misbehaved::told(Status::Superseded).into());
+            }
             if register.has_ended() {
                 return Err(Misbehaved::told(Status::SessionLost).into());
             }
@@ -133,13 +134,14 @@ impl Conversation {
                     self.greet();
                     Ok(Next::Frame)
                 }
-                // No session can be taken up by another connection yet.
-                Meaning::Look { look: Ok(look), .. } if matches!(*look, Look::Resume(_)) => {
-                    Err(Misbehaved::told(Status::Session))
-                }
-                Meaning::Look { tag, look } => Ok(self.look(tag, look, now, None)),
+                Meaning::Look { tag, look } => match look.as_deref() {
+                    Ok(Look::Resume(asked)) => self.resume(tag, asked, now),
+                    _ => Ok(self.look(tag, look, now, None)),
+                },
                 Meaning::Ack => Ok(Next::Frame),
-                Meaning::Request { .. } => Err(Misbehaved::told(Status::State)),
+                // A closed session was resumed: what was executed is dropped when it is repeated.
+                Meaning::Request { .. } if frame.header.number <= self.parted_through => Ok(Next::Frame),
+                Meaning::Request { .. } => Err(Misbehaved::told(Status::SessionLost)),
             };
         };
         register.acknowledge(frame.header.ack).map_err(Misbehaved::told)?;
@@ -280,6 +282,7 @@ impl Conversation {
                 Ok((cell, opened)) => {
                     self.session = Some(cell);
                     self.phase = Phase::Attached;
+                    self.attachment = 0;
                     self.told = 0;
                     next = Next::Session;
                     Seen::Opened(opened)
@@ -294,7 +297,7 @@ impl Conversation {
         next
     }
 
-    fn answer_look(&mut self, tag: u32, seen: &Seen, ack: u64) {
+    pub(super) fn answer_look(&mut self, tag: u32, seen: &Seen, ack: u64) {
         if let Seen::Refused(status) = seen {
             self.house.metrics.count_refused(*status);
         }
@@ -310,11 +313,22 @@ impl Conversation {
         self.more_to_send = false;
         let Some(cell) = self.session.clone() else { return };
         let mut register = cell.in_half.lock();
-        self.encode_from(&cell, &mut register);
+        if !self.is_superseded(&register) {
+            self.encode_from(&cell, &mut register);
+        }
+    }
+
+    /// Encodes all that is to be said before the answer to a look.
+    fn encode_before_look(&mut self) {
+        let Some(cell) = self.session.clone() else { return };
+        let mut register = cell.in_half.lock();
+        if !self.is_superseded(&register) {
+            self.encode_all(&cell, &mut register);
+        }
     }
 
     /// Takes over what the session is to be told and encodes it as far as there is room.
-    fn encode_from(&mut self, cell: &SessionCell, register: &mut Register) {
+    pub(super) fn encode_from(&mut self, cell: &SessionCell, register: &mut Register) {
         // Of a session that has ended, and when the server stops, everything is said while it is at hand.
         let at_once = register.has_ended() || self.house.stops();
         if self.encode_up_to(if at_once { usize::MAX } else { outbox::ENCODED }, cell, register) {
@@ -339,31 +353,39 @@ impl Conversation {
     /// A frame acknowledges the requests that were executed and whose answers are in it or before it: the last frame
     /// all of them, an earlier one those up to the request that it answers.
     fn encode_up_to(&mut self, room: usize, cell: &SessionCell, register: &mut Register) -> bool {
-        {
-            let mut half = cell.out_half.lock();
-            if half.outgoing.has_unsent() {
-                register.take_over(&mut half.outgoing);
-            }
-        }
+        let is_heard = take_over(cell, register);
         let before = self.out.len();
+        // Notices that were missed are derived anew when all else is said.
+        let mut must_hear = (!is_heard || register.has_to_hear()) && !register.has_ended();
+        if must_hear && before < room && !register.has_to_send() {
+            self.house.log.table().hear_again(cell, register);
+            must_hear = register.has_to_hear();
+            take_over(cell, register);
+        }
         if before < room {
             let (out, told, metrics) = (&mut self.out, &mut self.told, &self.house.metrics);
-            let executed = register.last();
+            let (executed, sent) = (register.last(), register.sent());
             register.send(|entry, is_last| {
-                *told = if is_last { executed } else { outbox::answered(entry).unwrap_or(*told) };
+                *told = if is_last { executed } else { entry.request().unwrap_or(*told) };
                 outbox::encode(entry, *told, out);
-                if let Some(status) = outbox::refusal(entry) {
+                if let Some(status) = outbox::refusal(entry).filter(|_| entry.number > sent) {
                     metrics.count_refused(status);
                 }
                 out.len() < room
             });
         }
-        self.more_to_send = register.has_to_send();
+        self.more_to_send = register.has_to_send() || must_hear;
         self.out.len() > before
     }
 
     /// A peer whose numbers make no sense has lost its mind: its session ends.
-    fn judge(&mut self, now: Instant, cell: &SessionCell, register: &mut Register, misbehaved: &Misbehaved) {
+    pub(super) fn judge(
+        &mut self,
+        now: Instant,
+        cell: &SessionCell,
+        register: &mut Register,
+        misbehaved: &Misbehaved,
+    ) {
         if matches!(misbehaved.status(), Status::Misordered | Status::FalseRetry | Status::AckRange) {
             let locks = register.locks();
             self.house.log.kill(now, (cell, register), &mut self.scratch);
@@ -371,4 +393,13 @@ impl Conversation {
             tracing::info!(session = %cell.id, name = cell.about.name, locks, %why, "session ended");
         }
     }
+}
+
+/// Moves what others' steps said to the session to what is to be sent. Says whether the session hears notices.
+fn take_over(cell: &SessionCell, register: &mut Register) -> bool {
+    let mut half = cell.out_half.lock();
+    if half.outgoing.has_unsent() {
+        register.take_over(&mut half.outgoing);
+    }
+    half.outgoing.is_heard()
 }

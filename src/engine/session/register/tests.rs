@@ -1,6 +1,6 @@
 //! The register by itself: numbers, handles, quotas, acknowledgements.
 
-use super::super::Outgoing;
+use super::super::{Outgoing, Told};
 use super::*;
 use enq_protocol::vocabulary::{Fence, Grant, LockId, LockMode, Place, Seq};
 
@@ -175,4 +175,54 @@ fn touched_shards_come_back_in_order() {
         register.touch(shard);
     }
     assert_eq!(register.touched().collect::<Vec<_>>(), [0, 63, 64, 255]);
+}
+
+#[test]
+fn who_goes_on_gets_everything_after_what_he_has_received() {
+    let (mut register, mut outgoing) = (Register::new(BOUNDS), Outgoing::default());
+    outgoing.set_heard(true);
+    answer(&mut register, &mut outgoing, 3, 100);
+    outgoing.append_event(SOMEWHERE, Said::Blocking { handle: handle(1), seq: Seq(1), mode: LockMode::Ex });
+    outgoing.append_event(SOMEWHERE, Said::Demoted { handle: handle(1) });
+    assert_eq!(register.attach(5, &mut outgoing), Err(Status::AckRange), "5 was never sent");
+    assert_eq!(register.attachment(), 0);
+    assert_eq!(register.attach(1, &mut outgoing), Ok(1), "the answer to request 2 was not received");
+    assert_eq!((register.attachment(), register.to_send_again()), (1, 2));
+    assert!(!outgoing.is_heard(), "notices are to be derived anew");
+    assert!(!register.has_room(2, 0), "what is not acknowledged is in flight");
+    let mut sent = Vec::new();
+    register.send(|entry, _| {
+        sent.push(entry.number);
+        true
+    });
+    assert_eq!(sent, [2, 3, 4], "the notice is not kept");
+    assert_eq!(register.attach(4, &mut outgoing), Ok(3), "all answers were received");
+    assert!(!register.has_to_send() && register.has_room(3, 1_000));
+    assert_eq!((register.to_send_weight(), register.unacknowledged_weight()), (0, 0));
+}
+
+#[test]
+fn what_an_earlier_connection_received_may_be_acknowledged_before_it_is_sent_again() {
+    let (mut register, mut outgoing) = (Register::new(BOUNDS), Outgoing::default());
+    answer(&mut register, &mut outgoing, 3, 100);
+    assert_eq!(register.attach(0, &mut outgoing), Ok(0));
+    assert_eq!(register.acknowledge(2), Ok(()));
+    assert_eq!(register.unacknowledged(), 1);
+    assert!(register.has_room(2, 900) && !register.has_room(3, 0));
+    assert_eq!(register.acknowledge(4), Err(Status::AckRange));
+}
+
+#[test]
+fn locks_are_heard_again_a_portion_at_a_time() {
+    let mut register = Register::new(BOUNDS);
+    for number in [1, 2, 70, 71, 99] {
+        register.note(Started::Lock(handle(number)), &Said::Granted(grant(number)));
+    }
+    assert!(!register.has_to_hear());
+    register.hear_again();
+    let mut portions = Vec::new();
+    while register.has_to_hear() {
+        portions.push(register.to_hear(2).len());
+    }
+    assert_eq!(portions, [2, 2, 1]);
 }

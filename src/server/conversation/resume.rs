@@ -1,0 +1,76 @@
+//! RESUME: a connection goes on with a session.
+//!
+//! Whoever cannot is told the same bytes, whatever the reason, and secrets are compared in constant time. The newest
+//! connection wins: the session counts its attachments, and a conversation whose attachment is not the last one executes
+//! nothing and says nothing for the session any more.
+
+use super::Conversation;
+use super::turn::Next;
+use crate::{
+    engine::{
+        Instant,
+        session::{Ended, Register},
+    },
+    server::peer::{Misbehaved, Phase},
+    table::SessionCell,
+};
+use enq_protocol::{
+    vocabulary::Status,
+    wire::{Resume, Resumed, Seen},
+};
+use std::sync::{Arc, atomic::Ordering};
+
+impl Conversation {
+    /// Goes on with a session, which this connection has from then on. The caller holds no in-half.
+    pub(super) fn resume(&mut self, tag: u32, asked: &Resume, now: Instant) -> Result<Next, Misbehaved> {
+        let refused = || Misbehaved::told(Status::Session);
+        let cell = self.house.resumable(now, asked, self.address.ip().to_canonical()).ok_or_else(refused)?;
+        let mut register = cell.in_half.lock();
+        // It may have ended since it was found.
+        let ended = register.ended();
+        if ended == Some(Ended::Died) {
+            return Err(refused());
+        }
+        let answered = match cell.attach(&mut register, asked.received, self.address.to_string()) {
+            Ok(answered) => answered,
+            Err(status) => {
+                let misbehaved = Misbehaved::told(status);
+                self.judge(now, &cell, &mut register, &misbehaved);
+                return Err(misbehaved);
+            }
+        };
+        let metrics = &self.house.metrics;
+        metrics.resumed.fetch_add(1, Ordering::Relaxed);
+        metrics.sent_again.fetch_add(register.to_send_again(), Ordering::Relaxed);
+        cell.renew(now);
+        self.told = answered;
+        let resumed = Resumed { executed: register.last(), ttl_ms: cell.about.ttl_ms };
+        self.answer_look(tag, &Seen::Resumed(resumed), answered);
+        if ended.is_some() {
+            self.part_again(&cell, &mut register);
+            return Ok(Next::Frame);
+        }
+        tracing::info!(session = %cell.id, name = cell.about.name, address = %self.address, "session resumed");
+        self.attachment = register.attachment();
+        drop(register);
+        self.session = Some(cell);
+        self.phase = Phase::Attached;
+        Ok(Next::Session)
+    }
+
+    /// The session was closed in order: its last answers are said again, and the connection has no session.
+    fn part_again(&mut self, cell: &Arc<SessionCell>, register: &mut Register) {
+        self.encode_from(cell, register);
+        if register.unacknowledged() == 0 {
+            self.house.log.table().forget_closed(cell.id);
+        }
+        self.parted_through = register.last();
+        self.told = 0;
+        self.phase = Phase::Parted;
+    }
+
+    /// Has another connection gone on with the session?
+    pub(super) fn is_superseded(&self, register: &Register) -> bool {
+        register.attachment() != self.attachment
+    }
+}
