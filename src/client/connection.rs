@@ -1,18 +1,21 @@
-//! Moves bytes: one task a connection, which owns the socket and nothing else.
+//! Moves bytes: one task a session or client, which owns the socket and nothing else.
 //!
 //! The task writes whatever the peer has to say, all of it at once, and reads while it writes, so that two full buffers
-//! never wait for each other. It ends when nobody uses the connection any more, when the connection breaks, or when the
-//! lease has run out; after a break it stays until then to tell guards in time what their locks are worth.
+//! never wait for each other. When the connection breaks it looks for another one (`reconnect.rs`). It ends when nobody
+//! uses the connection any more, or when the session is lost; after a loss that leaves a lease it stays until its end to
+//! tell guards in time what their locks are worth.
 
 use super::{
+    backoff::Persistence,
     clock,
     error::{ConnectError, LossCause},
     link::Link,
     mailbox::Mailbox,
     peer::Peer,
+    reconnect,
 };
 use bytes::{Buf as _, Bytes, BytesMut};
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -34,12 +37,25 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// What this program is called in the logs of the server.
 const AGENT: &str = concat!("enq/", env!("CARGO_PKG_VERSION"));
 
-/// Connects to this server within this time; the connection runs until it is left.
-pub(super) async fn connect(server: &str, within: Duration) -> Result<Arc<Link>, ConnectError> {
-    let greeted = time::timeout(within, greet(server)).await;
+/// A socket, and what is half read and half written there.
+pub(super) struct Connection {
+    stream: TcpStream,
+    inbound: BytesMut,
+    writing: Bytes,
+}
+
+/// Connects to one of these servers within this time; the connection runs until it is left.
+pub(super) async fn connect(
+    servers: &Arc<[String]>,
+    at: usize,
+    persistence: Persistence,
+) -> Result<Arc<Link>, ConnectError> {
+    let server = servers.get(at).map_or("", String::as_str);
+    let greeted = time::timeout(persistence.within, greet(server)).await;
     let greeted = greeted.unwrap_or_else(|_| Err(unreachable(server, io::ErrorKind::TimedOut.into())));
-    let (link, stream, inbound) = greeted?;
-    tokio::spawn(drive(link.clone(), stream, inbound));
+    let (peer, connection) = greeted?;
+    let link = Link::new(servers.clone(), at, persistence, peer);
+    tokio::spawn(drive(link.clone(), connection));
     Ok(link)
 }
 
@@ -58,22 +74,37 @@ fn with_port(server: &str) -> String {
     }
 }
 
+impl Connection {
+    /// Connects, and says these first words.
+    pub(super) async fn open(server: &str, words: impl FnOnce() -> Bytes) -> io::Result<Connection> {
+        let mut stream = TcpStream::connect(with_port(server)).await?;
+        stream.set_nodelay(true)?;
+        notice_silence(&stream)?;
+        stream.write_all(&words()).await?;
+        let inbound = BytesMut::with_capacity(READ_LEN);
+        Ok(Connection { stream, inbound, writing: Bytes::new() })
+    }
+
+    /// Reads once, and says how much; what was read is taken in by the link.
+    pub(super) async fn hear(&mut self, link: &Link) -> Result<(), LossCause> {
+        self.inbound.reserve(READ_LEN);
+        let read = self.stream.read_buf(&mut self.inbound).await;
+        heard(link, read, &mut self.inbound)
+    }
+}
+
 /// Connects and says HELLO.
-async fn greet(server: &str) -> Result<(Arc<Link>, TcpStream, BytesMut), ConnectError> {
+async fn greet(server: &str) -> Result<(Peer<Arc<Mailbox>>, Connection), ConnectError> {
     let cannot = |source| unreachable(server, source);
-    let mut stream = TcpStream::connect(with_port(server)).await.map_err(cannot)?;
-    stream.set_nodelay(true).map_err(cannot)?;
-    notice_silence(&stream).map_err(cannot)?;
     let mut peer: Peer<Arc<Mailbox>> = Peer::new(AGENT);
-    stream.write_all(&peer.take(clock::now())).await.map_err(cannot)?;
-    let mut inbound = BytesMut::with_capacity(READ_LEN);
+    let mut connection = Connection::open(server, || peer.take(clock::now())).await.map_err(cannot)?;
     while peer.welcome().is_none() {
-        if stream.read_buf(&mut inbound).await.map_err(cannot)? == 0 {
+        if connection.stream.read_buf(&mut connection.inbound).await.map_err(cannot)? == 0 {
             // It died, or it does not speak this protocol: either way no server was reached.
             let what = "it closed the connection before it answered";
             return Err(cannot(io::Error::new(io::ErrorKind::UnexpectedEof, what)));
         }
-        match peer.receive(clock::now(), &mut inbound, &mut Vec::new()) {
+        match peer.receive(clock::now(), &mut connection.inbound, &mut Vec::new()) {
             Ok(()) => {}
             Err(LossCause::Ended(status)) => {
                 return Err(ConnectError::Refused { server: server.into(), status });
@@ -83,7 +114,7 @@ async fn greet(server: &str) -> Result<(Arc<Link>, TcpStream, BytesMut), Connect
             }
         }
     }
-    Ok((Link::new(server, peer), stream, inbound))
+    Ok((peer, connection))
 }
 
 /// A server whose machine has gone says nothing for ever. Who holds locks is told by the lease; who only looks, by this.
@@ -97,52 +128,69 @@ fn notice_silence(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// The task.
-async fn drive(link: Arc<Link>, mut stream: TcpStream, mut inbound: BytesMut) {
-    let cause = match converse(&link, &mut stream, &mut inbound).await {
-        Some(cause) => cause,
-        None => leave(&link, &mut stream, &mut inbound).await,
+async fn drive(link: Arc<Link>, connection: Connection) {
+    let cause = {
+        let mut serving = std::pin::pin!(reconnect::serve(&link, connection));
+        tokio::select! {
+            biased;
+            cause = &mut serving => cause,
+            () = link.left() => {
+                let closed = Mailbox::new();
+                if link.close(closed.clone()).is_ok() {
+                    // A server that does not answer ends the session by its lease.
+                    tokio::select! {
+                        _ = closed.outcome() => {}
+                        _ = &mut serving => {}
+                        () = time::sleep(LEAVE_WITHIN) => {}
+                    }
+                }
+                LossCause::Closed
+            }
+        }
     };
-    drop(stream);
     link.lose(cause);
     // Only the clock can tell those who still hold locks what they are worth.
     while let Some(at) = link.turn_alone(clock::now()) {
         tokio::select! {
-            () = link.woken() => if link.is_closing() { return },
+            () = link.left() => return,
             () = time::sleep(at.since(clock::now())) => {}
         }
     }
 }
 
-/// Until the connection breaks (why), or nobody uses it (none).
-async fn converse(link: &Link, stream: &mut TcpStream, inbound: &mut BytesMut) -> Option<LossCause> {
+/// Until the connection breaks, and why.
+pub(super) async fn converse(link: &Link, connection: &mut Connection) -> LossCause {
+    let Connection { stream, inbound, writing } = connection;
     let (mut reader, mut writer) = stream.split();
-    let mut writing = Bytes::new();
     loop {
         let now = clock::now();
-        let next = match link.turn(now) {
-            Ok(next) => next,
-            Err(cause) => return Some(cause),
+        let turn = match link.turn(now) {
+            Ok(turn) => turn,
+            Err(cause) => return cause,
         };
-        if writing.is_empty() {
-            writing = link.take(now);
-        }
-        if link.is_closing() && writing.is_empty() {
-            return None;
-        }
-        let timer = sleep_until(next.map(|at| at.since(now)));
         inbound.reserve(READ_LEN);
+        if turn.silent {
+            // This process may have been the one that stood still, and the answers are there.
+            if let Ok(1..) = reader.try_read_buf(inbound).inspect(|len| link.read_bytes(*len)) {
+                if let Err(cause) = link.received(inbound) {
+                    return cause;
+                }
+                continue;
+            }
+            return LossCause::Disconnected("it does not answer".into());
+        }
+        if writing.is_empty() {
+            *writing = link.take(now);
+        }
+        let timer = sleep_until(turn.next.map(|at| at.since(now)));
         tokio::select! {
-            read = reader.read_buf(inbound) => match read {
-                Ok(0) => return Some(LossCause::Disconnected("the server closed it".into())),
-                Ok(len) => if let Err(cause) = link.received(len, inbound) { return Some(cause) },
-                Err(error) => return Some(LossCause::Disconnected(error.to_string())),
-            },
-            wrote = writer.write(&writing), if !writing.is_empty() => match wrote {
+            read = reader.read_buf(inbound) => if let Err(cause) = heard(link, read, inbound) { return cause },
+            wrote = writer.write(writing), if !writing.is_empty() => match wrote {
                 Ok(len) => {
                     writing.advance(len);
                     link.wrote(len);
                 }
-                Err(error) => return Some(LossCause::Disconnected(error.to_string())),
+                Err(error) => return LossCause::Disconnected(error.to_string()),
             },
             // Others who are ready to ask do so before the write.
             () = link.woken(), if writing.is_empty() => tokio::task::yield_now().await,
@@ -151,43 +199,23 @@ async fn converse(link: &Link, stream: &mut TcpStream, inbound: &mut BytesMut) -
     }
 }
 
-async fn sleep_until(left: Option<Duration>) {
+/// What a read brought.
+fn heard(link: &Link, read: io::Result<usize>, inbound: &mut BytesMut) -> Result<(), LossCause> {
+    match read {
+        Ok(0) => Err(LossCause::Disconnected("the server closed it".into())),
+        Ok(len) => {
+            link.read_bytes(len);
+            link.received(inbound)
+        }
+        Err(error) => Err(LossCause::Disconnected(error.to_string())),
+    }
+}
+
+pub(super) async fn sleep_until(left: Option<Duration>) {
     match left {
         Some(left) => time::sleep(left).await,
         None => std::future::pending().await,
     }
-}
-
-/// Closes the session, if there is one, and the connection.
-async fn leave(link: &Link, stream: &mut TcpStream, inbound: &mut BytesMut) -> LossCause {
-    let closed = Mailbox::new();
-    if link.close(closed.clone()).is_ok() {
-        let good_bye = async {
-            stream.write_all(&link.take(clock::now())).await?;
-            let answered = closed.outcome();
-            tokio::pin!(answered);
-            loop {
-                inbound.reserve(READ_LEN);
-                tokio::select! {
-                    _ = &mut answered => return Ok(()),
-                    read = stream.read_buf(inbound) => {
-                        let len = read?;
-                        if len == 0 || link.received(len, inbound).is_err() {
-                            return Ok::<(), io::Error>(());
-                        }
-                    }
-                }
-            }
-        };
-        // A server that does not answer ends the session by its lease.
-        let _ = within(LEAVE_WITHIN, good_bye).await;
-    }
-    let _ = within(LEAVE_WITHIN, stream.shutdown()).await;
-    LossCause::Closed
-}
-
-async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    time::timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! One connection as its users share it: the pure peer behind a mutex, and what can be read without it.
+//! One session or connection as its users share it: the pure peer behind a mutex, and what can be read without it.
 //!
 //! Whoever asks for something locks the peer, lets it encode the request, and wakes the driver; many who do so at once
 //! share one write. Outcomes are left in mailboxes while the mutex is held, so that a ticket whose outcome has not been
 //! seen is never one that the peer has forgotten. The mutex is never held across an await or while a guard is dropped.
 
 use super::{
+    backoff::Persistence,
     clock::{self, Moment},
     error::{LockLost, LossCause},
     lease::LockState,
@@ -16,7 +17,7 @@ use enq_protocol::vocabulary::Status;
 use parking_lot::Mutex;
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,10 @@ pub struct Traffic {
     pub bytes_in: u64,
     /// Lock requests, conversions, releases, cancels and looks that were asked for.
     pub calls: u64,
+    /// How often the session went on, on another connection.
+    pub resumes: u64,
+    /// Answers that the server had kept and told again then.
+    pub kept_answers: u64,
 }
 
 #[derive(Default)]
@@ -43,16 +48,21 @@ struct Counters {
     reads: AtomicU64,
     bytes_in: AtomicU64,
     calls: AtomicU64,
+    resumes: AtomicU64,
 }
 
 /// See the front page.
 pub(super) struct Link {
-    /// Whom it is a connection to, as it was named.
-    pub(super) server: String,
+    /// The servers that may be tried, as they were named, and which of them it is at.
+    pub(super) servers: Arc<[String]>,
+    at: AtomicUsize,
+    pub(super) persistence: Persistence,
     peer: Mutex<Peer<Arc<Mailbox>>>,
     wake: Notify,
     /// Nobody uses the connection any more.
-    closing: AtomicBool,
+    left: CancellationToken,
+    /// Nothing will be heard any more.
+    over: CancellationToken,
     /// The session ends with its connection.
     bound: AtomicBool,
     /// The lease, as moments: read by every guard without the mutex.
@@ -64,12 +74,20 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(server: &str, peer: Peer<Arc<Mailbox>>) -> Arc<Link> {
+    pub(super) fn new(
+        servers: Arc<[String]>,
+        at: usize,
+        persistence: Persistence,
+        peer: Peer<Arc<Mailbox>>,
+    ) -> Arc<Link> {
         Arc::new(Link {
-            server: server.into(),
+            servers,
+            at: AtomicUsize::new(at),
+            persistence,
             peer: Mutex::new(peer),
             wake: Notify::new(),
-            closing: AtomicBool::new(false),
+            left: CancellationToken::new(),
+            over: CancellationToken::new(),
             bound: AtomicBool::new(false),
             jeopardy: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
@@ -143,6 +161,8 @@ impl Link {
             reads: of(&self.counters.reads),
             bytes_in: of(&self.counters.bytes_in),
             calls: of(&self.counters.calls),
+            resumes: of(&self.counters.resumes),
+            kept_answers: self.read(Peer::kept_answers),
         }
     }
 
@@ -164,14 +184,47 @@ impl Link {
 
     /// Nobody uses the connection any more: the driver says good-bye and ends.
     pub(super) fn leave(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.wake.notify_one();
+        self.left.cancel();
+    }
+
+    /// The server it is or was last connected to, as it was named.
+    pub(super) fn server(&self) -> &str {
+        self.servers.get(self.at()).map_or("", String::as_str)
+    }
+
+    /// Returns when nothing will be heard any more.
+    pub(super) async fn over(&self) {
+        self.over.cancelled().await;
     }
 
     // What follows is the driver's.
 
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+    /// Returns when nobody uses the connection any more.
+    pub(super) async fn left(&self) {
+        self.left.cancelled().await;
+    }
+
+    /// Which of the servers it is or was last connected to.
+    pub(super) fn at(&self) -> usize {
+        self.at.load(Ordering::Relaxed)
+    }
+
+    /// The connection is gone, for this reason, which is returned if no other connection helps.
+    pub(super) fn disconnected(&self, why: LossCause) -> Result<(), LossCause> {
+        self.peer.lock().disconnected(why)
+    }
+
+    /// The first words on another connection.
+    pub(super) fn reconnect(&self, now: Moment) -> Bytes {
+        let mut peer = self.peer.lock();
+        peer.reconnect();
+        peer.take(now)
+    }
+
+    /// The session goes on at this server.
+    pub(super) fn resumed(&self, at: usize) {
+        self.at.store(at, Ordering::Relaxed);
+        self.counters.resumes.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) async fn woken(&self) {
@@ -188,10 +241,13 @@ impl Link {
         self.counters.bytes_out.fetch_add(u64::try_from(len).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// What was read, all whole frames of it.
-    pub(super) fn received(&self, len: usize, bytes: &mut BytesMut) -> Result<(), LossCause> {
+    pub(super) fn read_bytes(&self, len: usize) {
         self.counters.reads.fetch_add(1, Ordering::Relaxed);
         self.counters.bytes_in.fetch_add(u64::try_from(len).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// What was read, all whole frames of it.
+    pub(super) fn received(&self, bytes: &mut BytesMut) -> Result<(), LossCause> {
         let mut told = Vec::new();
         let mut peer = self.peer.lock();
         let heard = peer.receive(clock::now(), bytes, &mut told);
@@ -200,25 +256,30 @@ impl Link {
         heard
     }
 
-    /// Says what has to be said because time has passed, and tells guards what their locks are worth. Returns when that
-    /// is to be done again, or that the lease has run out.
-    pub(super) fn turn(&self, now: Moment) -> Result<Option<Moment>, LossCause> {
+    /// Says what has to be said because time has passed, and tells guards what their locks are worth.
+    ///
+    /// A session that can go on elsewhere is given up some time after its lease has run out, any other one then.
+    pub(super) fn turn(&self, now: Moment) -> Result<Turn, LossCause> {
+        let mut told = Vec::new();
         let mut peer = self.peer.lock();
-        peer.tick(now);
+        peer.tick(now, &mut told);
         self.note_lease(&peer);
-        let Some(lease) = peer.lease().copied().filter(|_| peer.lost().is_none()) else {
-            let next = peer.next_tick();
-            drop(peer);
-            self.show(LockState::Lost, true);
-            return Ok(next);
-        };
-        let moments = [lease.jeopardy(), lease.warning(), lease.deadline()];
-        let next = moments.into_iter().filter(|at| *at > now).chain(peer.next_tick()).min();
-        let state = lease.state(now);
-        let warned = now >= lease.warning();
+        deliver(told);
+        let lease = peer.lease().copied().filter(|_| peer.lost().is_none());
+        let end = peer.lease_end().map(|end| match peer.opened().filter(|_| peer.is_resumable()) {
+            Some(opened) => end.plus(self.persistence.after_lease(opened.ttl_ms)),
+            None => end,
+        });
+        let (tick, silent_at) = (peer.next_tick(), peer.silent_at());
         drop(peer);
-        self.show(state, warned);
-        if state == LockState::Lost { Err(LossCause::Expired) } else { Ok(next) }
+        let state = lease.map_or(LockState::Lost, |lease| lease.state(now));
+        self.show(state, lease.is_none_or(|lease| now >= lease.warning()));
+        if end.is_some_and(|end| now >= end) {
+            return Err(LossCause::Expired);
+        }
+        let of_lease = lease.map(|lease| [lease.jeopardy(), lease.warning(), lease.deadline()]);
+        let later = of_lease.into_iter().flatten().chain(end).chain(silent_at).filter(|at| *at > now);
+        Ok(Turn { next: later.chain(tick).min(), silent: silent_at.is_some_and(|at| at <= now) })
     }
 
     /// Tells guards what their locks are worth while nothing is heard any more; when to do so again.
@@ -244,6 +305,8 @@ impl Link {
         let mut peer = self.peer.lock();
         peer.lose(cause, &mut told);
         deliver(told);
+        drop(peer);
+        self.over.cancel();
     }
 
     /// Without a lease nothing is held.
@@ -264,6 +327,14 @@ impl Link {
             *stop = CancellationToken::new();
         }
     }
+}
+
+/// What a turn found out.
+pub(super) struct Turn {
+    /// When there is something to do again.
+    pub(super) next: Option<Moment>,
+    /// An answer has been due for too long: the connection counts as gone.
+    pub(super) silent: bool,
 }
 
 fn deliver(told: Vec<Told<Arc<Mailbox>>>) {

@@ -62,6 +62,26 @@ impl Hold {
         self.gone.store(true, Ordering::Relaxed);
     }
 
+    /// The lease had run out when somebody asked. From here on the lock is lost, even if its session goes on, and if it
+    /// does the lock is released.
+    fn lapse(&self) {
+        let link = self.session.link();
+        if link.read(|peer| peer.lost().is_none() && peer.lease().is_some()) {
+            self.mailbox.lapse();
+            link.ask(|peer| peer.abandon(self.ticket));
+        }
+    }
+
+    /// What is said of a call that could not be made.
+    pub(super) fn refusal(&self, status: Status) -> Outcome {
+        match self.mailbox.lost() {
+            Some(LockLost::Session(cause)) => Outcome::Lost(cause),
+            Some(LockLost::Revoked { .. } | LockLost::LeaseEnding) | None => {
+                lost_outcome(self.session.link(), status)
+            }
+        }
+    }
+
     /// Takes over the levels of a granted path: the hold of the leaf, which keeps those of the levels above.
     pub(super) fn take_over(self: Arc<Hold>, levels: &[PathLevel]) -> Arc<Hold> {
         let taken = self.session.link().ask(|peer| peer.take_over(self.ticket, levels));
@@ -174,10 +194,14 @@ impl Lock {
     #[must_use]
     pub fn state(&self) -> LockState {
         if self.hold.mailbox.lost().is_some() {
-            LockState::Lost
-        } else {
-            self.hold.session.link().state_now()
+            return LockState::Lost;
         }
+        let state = self.hold.session.link().state_now();
+        if state == LockState::Lost {
+            // It was said, so it stays so.
+            self.hold.lapse();
+        }
+        state
     }
 
     /// Is it held at this moment? Looks at the clock each time. No promise about the next moment: what must not happen
@@ -190,10 +214,9 @@ impl Lock {
     /// Why it is lost, if it is.
     #[must_use]
     pub fn loss(&self) -> Option<LockLost> {
-        self.hold.mailbox.lost().or_else(|| {
-            (self.hold.session.link().state_now() == LockState::Lost)
-                .then(|| self.hold.session.link().lock_loss())
-        })
+        let lost = self.state() == LockState::Lost;
+        let link = self.hold.session.link();
+        self.hold.mailbox.lost().or_else(|| lost.then(|| link.lock_loss()))
     }
 
     /// Returns when the state is no more `than`, with the new one.
@@ -290,7 +313,7 @@ impl Lock {
         let deq = Deq { handle: ticket.handle, flags, value };
         let outcome = match link.ask(|peer| peer.release(ticket, deq)) {
             Ok(()) => self.hold.mailbox.outcome().await,
-            Err(status) => lost_outcome(link, status),
+            Err(status) => self.hold.refusal(status),
         };
         match outcome {
             Outcome::Ended { why, gone, .. } => {

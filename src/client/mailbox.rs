@@ -4,7 +4,7 @@
 //! and why the lock is lost, for good. Delivering never waits.
 
 use super::{
-    error::LockLost,
+    error::{LockLost, LossCause},
     lock::Hold,
     peer::{Happening, Outcome},
 };
@@ -80,7 +80,13 @@ impl Mailbox {
             // The completion of the conversion says so too.
             Happening::Demoted => {}
             Happening::Revoked { by, reason } => self.lose(LockLost::Revoked { by, reason }),
+            Happening::Lapsed => self.lapse(),
         }
+    }
+
+    /// The lease ran out while the lock was held. It is lost, even if its session goes on.
+    pub(super) fn lapse(&self) {
+        self.lose(LockLost::Session(LossCause::Expired));
     }
 
     /// The lock is lost, and stays so.

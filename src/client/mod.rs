@@ -26,10 +26,12 @@
 //! *What there is to know.* A guard is a lock: dropping it releases, dropping a request that waits withdraws it, and
 //! nothing is re-entrant. Nothing polls the server. This room knows nothing of the engine, the table or the server.
 
+mod backoff;
 mod clock;
 mod connection;
 mod error;
 mod gate;
+mod kept;
 mod lease;
 mod link;
 mod lock;
@@ -37,6 +39,7 @@ mod look;
 mod mailbox;
 pub mod peer;
 pub mod recipes;
+mod reconnect;
 mod request;
 mod session;
 
@@ -52,6 +55,7 @@ pub use enq_protocol::{
 };
 pub use error::{ConnectError, LockLost, LookError, LossCause, NotGranted, Refused};
 pub use gate::{FenceGate, NotMarks, SeqGate, Stale};
+pub use kept::Credentials;
 pub use lease::{Lease, LockState};
 pub use link::Traffic;
 pub use lock::Lock;

@@ -326,7 +326,7 @@ impl Conversion {
         let link = lock.hold.session.link();
         let outcome = match link.ask(|peer| peer.convert(ticket, convert)) {
             Ok(()) => outcome(&lock.hold, terms.cancel.as_ref()).await,
-            Err(status) => lost_outcome(link, status),
+            Err(status) => lock.hold.refusal(status),
         };
         match grant_of(outcome) {
             Ok((grant, _, waited)) => {

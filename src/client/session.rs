@@ -1,12 +1,15 @@
 //! A session: who holds locks. And a client: a connection without one, for those who only look.
 //!
-//! A session is a connection, a lease that the driver of the connection renews, and a name under which others see it.
-//! It is cheap to clone; it is closed, and everything it holds released, when the last clone and the last of its locks
-//! have gone. A session that does not end with its connection keeps its locks until its lease ends.
+//! A session is a lease, which the driver of its connection renews, and a name under which others see it. It is cheap to
+//! clone; it is closed, and everything it holds released, when the last clone and the last of its locks have gone. Unless
+//! it is bound to its connection it outlives it: the driver finds another one and goes on, and nothing is noticed but
+//! time. What is asked meanwhile waits. A client without a session ends with its connection.
 
 use super::{
+    backoff::Persistence,
     clock, connection,
     error::{ConnectError, LookError, LossCause},
+    kept::{self, Credentials},
     lease::LockState,
     link::{Link, Traffic, lost_outcome},
     mailbox::Mailbox,
@@ -59,9 +62,10 @@ impl Client {
         servers: &[S],
         within: Duration,
     ) -> Result<Client, ConnectError> {
-        let mut last = ConnectError::NoServer;
-        for server in servers {
-            match Client::connect_to(server.as_ref(), within).await {
+        let (servers, mut last) = (names(servers), ConnectError::NoServer);
+        for at in 0..servers.len() {
+            let persistence = Persistence { within, ..Persistence::default() };
+            match Client::connect_to(&servers, at, persistence).await {
                 Ok(client) => return Ok(client),
                 Err(error) => last = error,
             }
@@ -69,15 +73,19 @@ impl Client {
         Err(last)
     }
 
-    async fn connect_to(server: &str, within: Duration) -> Result<Client, ConnectError> {
-        let link = connection::connect(server, within).await?;
+    async fn connect_to(
+        servers: &Arc<[String]>,
+        at: usize,
+        persistence: Persistence,
+    ) -> Result<Client, ConnectError> {
+        let link = connection::connect(servers, at, persistence).await?;
         Ok(Client { connected: Arc::new(Connected { link }) })
     }
 
-    /// The server it is connected to, as it was named.
+    /// The server it is connected to, as it was named; between two connections, the one it was connected to last.
     #[must_use]
     pub fn address(&self) -> &str {
-        &self.link().server
+        self.link().server()
     }
 
     pub(super) fn link(&self) -> &Arc<Link> {
@@ -115,6 +123,10 @@ impl Client {
     }
 }
 
+fn names<S: AsRef<str>>(servers: &[S]) -> Arc<[String]> {
+    servers.iter().map(|server| server.as_ref().to_string()).collect()
+}
+
 /// What an outcome that is none of a look's says about it.
 pub(super) fn look_error(outcome: Outcome) -> LookError {
     match outcome {
@@ -133,7 +145,8 @@ pub(super) fn look_error(outcome: Outcome) -> LookError {
 pub struct SessionBuilder {
     open: OpenSession,
     ttl: Duration,
-    within: Duration,
+    persistence: Persistence,
+    resume: Option<Credentials>,
 }
 
 impl SessionBuilder {
@@ -170,7 +183,28 @@ impl SessionBuilder {
 
     /// How long each server may take to answer the greeting: 5 s unless told otherwise.
     pub fn connect_within(mut self, within: Duration) -> Self {
-        self.within = within;
+        self.persistence.within = within;
+        self
+    }
+
+    /// The pauses between attempts when the connection is lost: random, the first at most `base`, then up to twice as
+    /// long each, at most `cap` and a quarter of the lease. 50 ms and 2 s unless told otherwise.
+    pub fn backoff(mut self, base: Duration, cap: Duration) -> Self {
+        (self.persistence.base, self.persistence.cap) = (base, cap);
+        self
+    }
+
+    /// How long after its lease has run out a session without a connection is given up. The locks are lost with the
+    /// lease; the server may have been late, and then the session goes on. Three leases unless told otherwise.
+    pub fn give_up_after(mut self, time: Duration) -> Self {
+        self.persistence.after_lease = Some(time);
+        self
+    }
+
+    /// Go on with a session that exists, of an earlier process, instead of opening one: see [`Session::own_locks`]. What
+    /// else the builder was told to say of the session is not said.
+    pub fn resume(mut self, credentials: Credentials) -> Self {
+        self.resume = Some(credentials);
         self
     }
 
@@ -181,9 +215,15 @@ impl SessionBuilder {
     pub async fn connect<S: AsRef<str>>(self, servers: &[S]) -> Result<Session, ConnectError> {
         let mut open = self.open;
         open.ttl_ms = u32::try_from(self.ttl.as_millis()).unwrap_or(u32::MAX);
-        let mut last = ConnectError::NoServer;
-        for server in servers {
-            match open_at(server.as_ref(), self.within, &open).await {
+        let (servers, mut last) = (names(servers), ConnectError::NoServer);
+        for at in 0..servers.len() {
+            let connected = Client::connect_to(&servers, at, self.persistence).await;
+            let begun = match (connected, &self.resume) {
+                (Ok(client), None) => open_on(client, &open).await,
+                (Ok(client), Some(credentials)) => kept::resume_on(client, credentials).await,
+                (Err(error), _) => Err(error),
+            };
+            match begun {
                 Ok(session) => return Ok(session),
                 Err(error) => last = error,
             }
@@ -192,24 +232,27 @@ impl SessionBuilder {
     }
 }
 
-async fn open_at(server: &str, within: Duration, open: &OpenSession) -> Result<Session, ConnectError> {
-    let client = Client::connect_to(server, within).await?;
+async fn open_on(client: Client, open: &OpenSession) -> Result<Session, ConnectError> {
     if open.bind_connection {
         client.link().bind();
     }
-    let refused = |status| ConnectError::Refused { server: server.into(), status };
     match client.see(Look::Open(open.clone())).await {
         Ok(Seen::Opened(opened)) => Ok(Session { client, opened: Arc::new(opened) }),
-        Ok(_) => Err(refused(Status::Protocol)),
-        Err(error) => Err(refused(error.status())),
+        Ok(_) => Err(refused(&client, Status::Protocol)),
+        Err(error) => Err(refused(&client, error.status())),
     }
+}
+
+/// The server does not give the session.
+pub(super) fn refused(client: &Client, status: Status) -> ConnectError {
+    ConnectError::Refused { server: client.address().into(), status }
 }
 
 /// Who holds locks; see the front page. It looks and administers like a [`Client`].
 #[derive(Clone)]
 pub struct Session {
-    client: Client,
-    opened: Arc<Opened>,
+    pub(super) client: Client,
+    pub(super) opened: Arc<Opened>,
 }
 
 impl Session {
@@ -232,7 +275,8 @@ impl Session {
                 bind_connection: false,
             },
             ttl: TTL_DEFAULT,
-            within: CONNECT_WITHIN,
+            persistence: Persistence::default(),
+            resume: None,
         }
     }
 
@@ -254,8 +298,10 @@ impl Session {
         self.link().state_now()
     }
 
-    /// Waits until the session is lost.
+    /// Waits until the session is lost, with everything it held. A session whose lease has run out without an answer is
+    /// not lost yet, although its locks are: the server may have been late.
     pub async fn lost(&self) -> LossCause {
+        self.link().over().await;
         let mut watch = self.link().watch();
         while self.state() != LockState::Lost {
             if watch.changed().await.is_err() {

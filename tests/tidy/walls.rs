@@ -87,6 +87,7 @@ const ROOMS: [Room; 9] = [
             "socket2",
             "thiserror",
             "getrandom",
+            "tracing",
         ],
     },
     Room {

@@ -3,7 +3,10 @@
 //! A handle is given lowest first and is free again when its lock's final message has arrived *and* every request that
 //! named it is answered, so that no late answer can be taken for one about the next lock. A lock that nobody answers
 //! for any more, but that the server kept because it still had sublocks, is *adrift*: its release is said again when
-//! some other lock has gone.
+//! some other lock has gone. `past.rs` has the locks that nobody may believe in any more, and those that an earlier
+//! process left.
+
+mod past;
 
 use super::{Happening, Outcome, Told};
 use crate::client::error::NotGranted;
@@ -59,6 +62,28 @@ struct Entry<L> {
     level: bool,
     /// Some guard, or a request that waits, releases it when it is dropped.
     answered_for: bool,
+    /// The lease ran out while it was held: nobody answers for it ever again.
+    lapsed: bool,
+}
+
+impl<L> Entry<L> {
+    fn new(born: u64, to: L) -> Entry<L> {
+        Entry {
+            born,
+            to,
+            call: Call::Asking { queued: false },
+            release: Release::No,
+            gone: false,
+            unanswered: 1,
+            seq: Seq(0),
+            early: None,
+            path: Vec::new(),
+            made: Vec::new(),
+            level: false,
+            answered_for: true,
+            lapsed: false,
+        }
+    }
 }
 
 /// See the front page.
@@ -99,20 +124,7 @@ impl<L: Clone> Locks<L> {
         };
         let handle = Handle::new(number)?;
         self.births += 1;
-        *self.entries.get_mut(index(handle))? = Some(Entry {
-            born: self.births,
-            to,
-            call: Call::Asking { queued: false },
-            release: Release::No,
-            gone: false,
-            unanswered: 1,
-            seq: Seq(0),
-            early: None,
-            path: Vec::new(),
-            made: Vec::new(),
-            level: false,
-            answered_for: true,
-        });
+        *self.entries.get_mut(index(handle))? = Some(Entry::new(self.births, to));
         Some(Ticket { handle, born: self.births })
     }
 
@@ -158,7 +170,10 @@ impl<L: Clone> Locks<L> {
 
     /// A conversion is about to be sent; false if there is no such lock.
     pub(super) fn converts(&mut self, handle: Handle) -> bool {
-        let Some(entry) = self.entry(handle).filter(|entry| !entry.gone) else { return false };
+        let Some(entry) = self.entry(handle).filter(|entry| !entry.gone && entry.release == Release::No)
+        else {
+            return false;
+        };
         entry.call = Call::Converting { queued: false };
         entry.unanswered += 1;
         true
@@ -210,7 +225,7 @@ impl<L: Clone> Locks<L> {
             self.adrift.retain(|other| *other != handle);
             self.releases_due.retain(|other| *other != handle);
             if let Some(entry) = self.entry(handle) {
-                entry.answered_for = true;
+                entry.answered_for = !entry.lapsed;
                 taken.push((Ticket { handle, born: entry.born }, entry.to.clone()));
             }
         }
@@ -338,7 +353,7 @@ impl<L: Clone> Locks<L> {
         }
         if gone {
             self.end(handle);
-        } else if !awaited && !answered_for {
+        } else if !answered_for {
             self.adrift.push(handle);
         }
     }

@@ -4,8 +4,13 @@
 //! its numbers, handles, locks and lease. It reads no clock, opens no socket and wakes nobody; whoever drives it brings
 //! bytes and moments and carries away bytes and [`Told`]s. Each call is made with an `L`, which comes back with what is
 //! told about it: the driver of a real connection uses a mailbox there, a simulation whatever it likes.
+//!
+//! A session outlives its connections: `resume.rs` has what happens between two of them. What is asked meanwhile is
+//! numbered and kept like anything else, and said when the session goes on.
 
 mod locks;
+mod looks;
+mod resume;
 mod stream;
 
 pub use locks::Ticket;
@@ -23,7 +28,8 @@ use enq_protocol::{
         Opened, PROTOCOL_VERSION, Request, Seen, Space, SpaceReply, Welcome,
     },
 };
-use std::{collections::BTreeMap, mem};
+use looks::Looks;
+use resume::Line;
 use stream::{About, Stream, misbehaved};
 
 /// What is told to whom.
@@ -80,30 +86,31 @@ pub enum Happening {
         /// Why, in their words.
         reason: String,
     },
-}
-
-/// A look under way.
-struct Looking<L> {
-    /// Nobody, for a renewal.
-    to: Option<L>,
-    sent: Option<Moment>,
-    opens: bool,
+    /// The lease ran out before the server was heard: the lock counts as lost for good, and is released if the session
+    /// goes on.
+    Lapsed,
 }
 
 /// See the front page.
 pub struct Peer<L> {
+    hello: Bytes,
     welcome: Option<Welcome>,
+    line: Line,
     session: Option<Stream<L>>,
-    looks: BTreeMap<u32, Looking<L>>,
-    next_tag: u32,
+    looks: Looks<L>,
     /// The frames outside the session's stream.
     aside: BytesMut,
-    unsent_looks: Vec<u32>,
     renewing: bool,
     /// CLOSE has been said: the server may release everything at any moment.
     closing: bool,
     /// When something was sent last that will be answered.
     spoke: Moment,
+    /// Since when an answer is due and nothing at all was heard.
+    unheard: Option<Moment>,
+    /// WELCOME was heard on this connection.
+    greeted: bool,
+    /// RESUMEs that were sent on connections given up since: each may still arrive, and supersede a newer one.
+    strays: u32,
     lost: Option<LossCause>,
 }
 
@@ -124,15 +131,18 @@ impl<L: Clone> Peer<L> {
         let fits = hello.encode(&mut aside);
         debug_assert!(fits.is_ok(), "the greeting fits into a frame");
         Peer {
+            hello: aside.clone().freeze(),
             welcome: None,
+            line: Line::Up,
             session: None,
-            looks: BTreeMap::new(),
-            next_tag: 1,
+            looks: Looks::new(),
             aside,
-            unsent_looks: Vec::new(),
             renewing: false,
             closing: false,
             spoke: Moment::default(),
+            unheard: None,
+            greeted: false,
+            strays: 0,
             lost: None,
         }
     }
@@ -197,12 +207,11 @@ impl<L: Clone> Peer<L> {
             return Err(Status::SessionLost);
         }
         let ack = self.session.as_mut().map_or(0, Stream::acknowledgement);
-        let tag = self.next_tag;
-        look.encode(tag, ack, &mut self.aside).map_err(|_| Status::FrameTooLarge)?;
-        self.next_tag = self.next_tag.wrapping_add(1).max(1);
-        let opens = matches!(look, Look::Open(_));
-        self.looks.insert(tag, Looking { to, sent: None, opens });
-        self.unsent_looks.push(tag);
+        let tag = self.looks.begin(look, ack, to)?;
+        // Between two connections it waits, and is said when the session goes on.
+        if self.line == Line::Up {
+            self.looks.say(tag, &mut self.aside);
+        }
         Ok(())
     }
 
@@ -320,20 +329,21 @@ impl<L: Clone> Peer<L> {
     /// Is there something to send?
     #[must_use]
     pub fn has_outgoing(&self) -> bool {
-        !self.aside.is_empty() || self.session.as_ref().is_some_and(Stream::has_outgoing)
+        !self.aside.is_empty()
+            || self.line == Line::Up && self.session.as_ref().is_some_and(Stream::has_outgoing)
     }
 
     /// Everything that may be sent now, to be written at once; it counts as sent at `now`.
     pub fn take(&mut self, now: Moment) -> Bytes {
-        let numbered = self.session.as_mut().map_or(Bytes::new(), |stream| stream.take(now));
+        let numbered = match &mut self.session {
+            Some(stream) if self.line == Line::Up => stream.take(now),
+            _ => Bytes::new(),
+        };
+        let looked = self.looks.sent(now);
         // A bare acknowledgement is never answered, so it does not put off a renewal.
-        if !numbered.is_empty() || !self.unsent_looks.is_empty() {
+        if !numbered.is_empty() || looked {
             self.spoke = now;
-        }
-        for tag in self.unsent_looks.drain(..) {
-            if let Some(looking) = self.looks.get_mut(&tag) {
-                looking.sent = Some(now);
-            }
+            self.unheard.get_or_insert(now);
         }
         match (numbered.is_empty(), self.aside.is_empty()) {
             (false, true) => numbered,
@@ -356,13 +366,19 @@ impl<L: Clone> Peer<L> {
         bytes: &mut BytesMut,
         told: &mut Vec<Told<L>>,
     ) -> Result<(), LossCause> {
+        // What is heard after the deadline comes too late for those who held locks until then.
+        self.lapse(now, told);
         loop {
             let len = match wire::cut(bytes, FRAME_LEN_MAX).map_err(|error| misbehaved(error.to_string()))? {
-                None => return Ok(()),
+                None => {
+                    self.unheard = self.unheard.filter(|_| self.is_due());
+                    return Ok(());
+                }
                 Some(frame) => {
                     let heard = FromServer::decode(&frame.header, frame.body);
                     let heard = heard.map_err(|error| misbehaved(error.to_string()))?;
                     self.hear(now, frame.header.number, frame.header.ack, heard, told)?;
+                    self.unheard = Some(now);
                     frame.len
                 }
             };
@@ -382,8 +398,11 @@ impl<L: Clone> Peer<L> {
             stream.acknowledge(ack)?;
         }
         match (heard, &mut self.session) {
-            (FromServer::Welcome(welcome), _) => self.welcome = Some(welcome),
-            (FromServer::Seen { tag, seen }, _) => self.seen(tag, seen, told),
+            (FromServer::Welcome(welcome), _) => {
+                self.welcome = Some(welcome);
+                self.greeted = true;
+            }
+            (FromServer::Seen { tag, seen }, _) => self.seen(now, tag, seen, told)?,
             (FromServer::Answer(answer), Some(stream)) => stream.answer(now, number, answer, told)?,
             (FromServer::Event { event, .. }, Some(stream)) => stream.event(now, number, event, told)?,
             (FromServer::Answer(_) | FromServer::Event { .. }, None) => {
@@ -397,62 +416,64 @@ impl<L: Clone> Peer<L> {
         Ok(())
     }
 
-    fn seen(&mut self, tag: u32, seen: Seen, told: &mut Vec<Told<L>>) {
-        let Some(looking) = self.looks.remove(&tag) else { return };
+    fn seen(&mut self, now: Moment, tag: u32, seen: Seen, told: &mut Vec<Told<L>>) -> Result<(), LossCause> {
+        if self.line == (Line::Resuming { tag }) {
+            return self.resumed(now, tag, seen, told);
+        }
+        let Some(looking) = self.looks.end(tag) else { return Ok(()) };
         if let Some(sent) = looking.sent {
-            if let Some(stream) = &mut self.session {
-                // A refused renewal renewed nothing.
-                if !matches!(seen, Seen::Refused(_)) {
-                    stream.lease.confirm(sent);
-                }
+            // A refused renewal renewed nothing.
+            if let (Some(stream), false) = (&mut self.session, matches!(seen, Seen::Refused(_))) {
+                stream.lease.confirm(sent);
             }
-            if let (Seen::Opened(opened), true, Some(welcome)) = (&seen, looking.opens, &self.welcome) {
-                self.session = Some(Stream::new(opened.clone(), welcome, sent));
-            }
+            self.begin(&seen, looking.begins, sent);
         }
         match looking.to {
             Some(to) => told.push(Told::Outcome(to, Outcome::Seen(Box::new(seen)))),
             None => self.renewing = false,
         }
+        Ok(())
     }
 
-    /// What has to be said because time has passed: a renewal, an acknowledgement.
-    pub fn tick(&mut self, now: Moment) {
+    /// What has to be said because time has passed, a renewal or an acknowledgement; and who holds nothing any more.
+    pub fn tick(&mut self, now: Moment, told: &mut Vec<Told<L>>) {
         if self.lost.is_some() {
             return;
         }
+        self.lapse(now, told);
         if self.renew_at().is_some_and(|at| at <= now) {
             self.renewing = self.say(&Look::Renew, None).is_ok();
         }
-        if let Some(stream) = self.session.as_mut().filter(|stream| stream.must_acknowledge(now)) {
-            let ack = stream.acknowledgement();
-            let sent = wire::acknowledge(wire::Kind::ACK, ack, &mut self.aside);
-            debug_assert!(sent.is_ok(), "an acknowledgement fits into a frame");
+        if let Some(stream) = self.session.as_mut().filter(|_| self.line == Line::Up) {
+            if stream.must_acknowledge(now) {
+                let ack = stream.acknowledgement();
+                let sent = wire::acknowledge(wire::Kind::ACK, ack, &mut self.aside);
+                debug_assert!(sent.is_ok(), "an acknowledgement fits into a frame");
+            }
         }
     }
 
     /// When [`Peer::tick`] has something to say.
     #[must_use]
     pub fn next_tick(&self) -> Option<Moment> {
-        let acknowledge_at = self.session.as_ref().and_then(Stream::acknowledge_at);
+        let stream = self.session.as_ref().filter(|_| self.line == Line::Up);
+        let acknowledge_at = stream.and_then(Stream::acknowledge_at);
         [self.renew_at(), acknowledge_at].into_iter().flatten().min()
     }
 
     fn renew_at(&self) -> Option<Moment> {
-        self.lease().filter(|_| !self.renewing).map(|lease| self.spoke.plus(lease.renew_after()))
+        let lease = self.lease().filter(|_| self.line == Line::Up && !self.renewing);
+        lease.map(|lease| self.spoke.plus(lease.renew_after()))
     }
 
     /// The conversation is over: everybody who waits is told.
     pub fn lose(&mut self, cause: LossCause, told: &mut Vec<Told<L>>) {
         let lost = Outcome::Lost(cause.clone());
-        for looking in mem::take(&mut self.looks).into_values() {
-            told.extend(looking.to.map(|to| Told::Outcome(to, lost.clone())));
-        }
+        told.extend(self.looks.lose().map(|to| Told::Outcome(to, lost.clone())));
         if let Some(stream) = &mut self.session {
             stream.lose(&lost, told);
         }
         self.aside.clear();
-        self.unsent_looks.clear();
         self.lost.get_or_insert(cause);
     }
 }

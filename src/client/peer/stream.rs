@@ -2,7 +2,7 @@
 //!
 //! Requests are numbered from 1 without gaps and encoded once. What the window of the server does not admit waits in a
 //! backlog, in order. What was sent is kept as bytes until the server has acknowledged it, together with the moment it
-//! was sent, from which the lease counts.
+//! was sent, from which the lease counts. On another connection the bytes that were not executed are said again.
 
 use super::{Outcome, Told, locks::Locks};
 use crate::client::{
@@ -13,7 +13,7 @@ use crate::client::{
 use bytes::{Bytes, BytesMut};
 use enq_protocol::{
     vocabulary::{Handle, Status},
-    wire::{Answer, Event, HEADER_LEN, Opened, Reply, Request, Welcome},
+    wire::{self, Answer, Event, FRAME_LEN_MAX, HEADER_LEN, Opened, Reply, Request, Welcome},
 };
 use std::{collections::VecDeque, mem, time::Duration};
 
@@ -50,8 +50,8 @@ struct Sent {
     first: u64,
     last: u64,
     at: Moment,
-    /// Kept for a resumption of the session, which says them again.
-    _bytes: Bytes,
+    /// Kept for another connection, which says them again.
+    bytes: Bytes,
 }
 
 /// See the front page.
@@ -59,6 +59,17 @@ pub(super) struct Stream<L> {
     pub(super) opened: Opened,
     pub(super) lease: Lease,
     pub(super) locks: Locks<L>,
+    /// It ends with its connection.
+    pub(super) bound: bool,
+    /// The lease ran out, and who held locks until then was told.
+    lapsed: bool,
+    /// The last request of an earlier process, whose answers concern nobody any more; 0 if there was none.
+    past: u64,
+    /// What an earlier process received is not known: any number may be the first that is heard.
+    first: bool,
+    /// The last request that had been executed when the session last went on, and how many answers were kept until then.
+    executed: u64,
+    pub(super) kept_answers: u64,
     next_number: u64,
     asked: VecDeque<Asked<L>>,
     outgoing: BytesMut,
@@ -70,18 +81,25 @@ pub(super) struct Stream<L> {
     window: (usize, usize),
     in_flight: (usize, usize),
     sent: VecDeque<Sent>,
+    /// The last request that the server is known to have executed.
+    confirmed: u64,
     received: u64,
     acknowledged: u64,
     acknowledge_at: Option<Moment>,
 }
 
 impl<L: Clone> Stream<L> {
-    pub(super) fn new(opened: Opened, welcome: &Welcome, sent: Moment) -> Stream<L> {
-        let len = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    pub(super) fn new(opened: Opened, welcome: &Welcome, sent: Moment, bound: bool) -> Stream<L> {
         Stream {
             lease: Lease::new(Duration::from_millis(opened.ttl_ms.into()), sent),
             opened,
             locks: Locks::new(welcome.locks_max),
+            bound,
+            lapsed: false,
+            past: 0,
+            first: false,
+            executed: 0,
+            kept_answers: 0,
             next_number: 1,
             asked: VecDeque::new(),
             outgoing: BytesMut::new(),
@@ -89,12 +107,27 @@ impl<L: Clone> Stream<L> {
             sent_last: 0,
             backlog: VecDeque::new(),
             backlog_bytes: BytesMut::new(),
-            window: (len(welcome.window_requests).max(1), len(welcome.window_bytes)),
+            window: window(welcome),
             in_flight: (0, 0),
             sent: VecDeque::new(),
+            confirmed: 0,
             received: 0,
             acknowledged: 0,
             acknowledge_at: None,
+        }
+    }
+
+    /// A session of an earlier process, of whose requests this one was the last.
+    pub(super) fn inherit(opened: Opened, welcome: &Welcome, sent: Moment, executed: u64) -> Stream<L> {
+        Stream {
+            past: executed,
+            first: true,
+            executed,
+            next_number: executed.saturating_add(1),
+            admitted: executed,
+            sent_last: executed,
+            confirmed: executed,
+            ..Stream::new(opened, welcome, sent, false)
         }
     }
 
@@ -165,7 +198,7 @@ impl<L: Clone> Stream<L> {
         let bytes = self.outgoing.split().freeze();
         if !bytes.is_empty() {
             let (first, last) = (self.sent_last + 1, self.admitted);
-            self.sent.push_back(Sent { first, last, at: now, _bytes: bytes.clone() });
+            self.sent.push_back(Sent { first, last, at: now, bytes: bytes.clone() });
             self.sent_last = last;
         }
         bytes
@@ -176,6 +209,7 @@ impl<L: Clone> Stream<L> {
         if number > self.sent_last {
             return Err(misbehaved(format!("it acknowledges request {number} of {}", self.sent_last)));
         }
+        self.confirmed = self.confirmed.max(number);
         while let Some(sent) = self.sent.front().filter(|sent| sent.first <= number) {
             self.lease.confirm(sent.at);
             if sent.last > number {
@@ -186,14 +220,68 @@ impl<L: Clone> Stream<L> {
         Ok(())
     }
 
+    /// What goes on with the session, on another connection, has been executed up to here: everything after it is said
+    /// again, as it was, in so far as the window admits it.
+    pub(super) fn resume(&mut self, executed: u64, welcome: &Welcome) -> Result<(), LossCause> {
+        if executed > self.sent_last || executed < self.confirmed {
+            let known = format!("{} to {}", self.confirmed, self.sent_last);
+            return Err(misbehaved(format!("it executed {executed} requests, which cannot be: {known}")));
+        }
+        let mut again = BytesMut::new();
+        for sent in mem::take(&mut self.sent) {
+            let mut bytes = sent.bytes.as_ref();
+            while let Ok(Some(frame)) = wire::cut(bytes, FRAME_LEN_MAX) {
+                let (this, rest) = bytes.split_at(frame.len);
+                if frame.header.number > executed {
+                    again.extend_from_slice(this);
+                }
+                bytes = rest;
+            }
+        }
+        again.extend_from_slice(&self.outgoing.split());
+        again.extend_from_slice(&self.backlog_bytes.split());
+        let first = self.asked.partition_point(|asked| asked.number <= executed);
+        self.in_flight = (first, self.asked.range(..first).map(|asked| asked.len).sum());
+        self.backlog = self.asked.range(first..).map(|asked| asked.len).collect();
+        self.backlog_bytes = again;
+        (self.admitted, self.sent_last, self.confirmed, self.executed) =
+            (executed, executed, executed, executed);
+        self.window = window(welcome);
+        self.admit_backlog();
+        Ok(())
+    }
+
+    /// How many requests have no answer yet.
+    pub(super) fn unanswered(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Is an answer due to something that was sent?
+    pub(super) fn is_due(&self) -> bool {
+        self.asked.front().is_some_and(|asked| asked.number <= self.sent_last)
+    }
+
+    /// Once the lease has run out, those who held locks until then hold them no more, for good: they are told, and the
+    /// locks are released for the case that the session goes on.
+    pub(super) fn lapse(&mut self, now: Moment, told: &mut Vec<Told<L>>) {
+        let over = now >= self.lease.deadline();
+        if over && !self.lapsed {
+            for handle in self.locks.lapse(told) {
+                self.release_quietly(handle);
+            }
+        }
+        self.lapsed = over;
+    }
+
     /// A numbered frame: false if it was heard before.
     fn receive(&mut self, now: Moment, number: u64) -> Result<bool, LossCause> {
         if number <= self.received {
             return Ok(false);
         }
-        if number != self.received + 1 {
+        if number != self.received + 1 && !mem::take(&mut self.first) {
             return Err(misbehaved(format!("after number {} it says {number}", self.received)));
         }
+        self.first = false;
         self.received = number;
         self.acknowledge_at.get_or_insert(now.plus(ACKNOWLEDGE_AFTER));
         Ok(true)
@@ -222,9 +310,10 @@ impl<L: Clone> Stream<L> {
         answer: Answer,
         told: &mut Vec<Told<L>>,
     ) -> Result<(), LossCause> {
-        if !self.receive(now, number)? {
+        if !self.receive(now, number)? || answer.request <= self.past {
             return Ok(());
         }
+        self.kept_answers += u64::from(answer.request <= self.executed);
         let Some(asked) = self.asked.front() else {
             return Err(misbehaved(format!("it answers request {}, which is not open", answer.request)));
         };
@@ -333,6 +422,12 @@ impl<L: Clone> Stream<L> {
         self.backlog.clear();
         self.backlog_bytes.clear();
     }
+}
+
+/// Requests in flight, and their bytes.
+fn window(welcome: &Welcome) -> (usize, usize) {
+    let len = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    (len(welcome.window_requests).max(1), len(welcome.window_bytes))
 }
 
 pub(super) fn misbehaved(what: String) -> LossCause {

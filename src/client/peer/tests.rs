@@ -5,8 +5,9 @@ use enq_protocol::{
     vocabulary::{Fence, LockId, LockspaceId, Owner, Place, Seq},
     wire::{Answer, Event, FromClient, Reply},
 };
-use std::time::Duration;
+use std::{mem, time::Duration};
 
+mod resume;
 mod stream;
 
 const TTL: Duration = Duration::from_secs(15);
@@ -17,6 +18,9 @@ struct Scene {
     now: Moment,
     number: u64,
     ack: u64,
+    window: u32,
+    /// That of the last RESUME.
+    tag: u32,
     told: Vec<Told<&'static str>>,
 }
 
@@ -42,6 +46,10 @@ fn welcome(window: u32) -> Welcome {
 
 impl Scene {
     fn new(window: u32) -> Scene {
+        Scene::of(window, false)
+    }
+
+    fn of(window: u32, bind_connection: bool) -> Scene {
         let mut peer = Peer::new("test");
         let mut bytes = BytesMut::new();
         let start = Moment(1_000_000_000_000);
@@ -59,13 +67,13 @@ impl Scene {
             ttl_ms: 15_000,
             orphan_key: Box::default(),
             log: 0,
-            bind_connection: false,
+            bind_connection,
         };
         peer.open(open, "open").unwrap();
         peer.take(start);
         let opened = Seen::Opened(Opened { session: SessionId(7), secret: [0; 16], ttl_ms: 15_000 });
         opened.encode(1, 0, &mut bytes).unwrap();
-        let mut scene = Scene { peer, now: start, number: 0, ack: 0, told: Vec::new() };
+        let mut scene = Scene { peer, now: start, number: 0, ack: 0, window, tag: 0, told: Vec::new() };
         scene.pass(10);
         scene.hear(bytes).unwrap();
         assert_eq!(scene.told().len(), 1);

@@ -29,19 +29,19 @@ fn acknowledgements_ride_on_requests_or_go_alone_in_the_end() {
     scene.says();
     scene.answer(queued(1));
     scene.event(Event::Demoted { handle: handle(1) });
-    scene.peer.tick(scene.now);
+    scene.peer.tick(scene.now, &mut Vec::new());
     assert_eq!(scene.says(), "");
     assert_eq!(scene.peer.next_tick(), Some(scene.now.plus(Duration::from_millis(100))));
     scene.pass(100);
-    scene.peer.tick(scene.now);
+    scene.peer.tick(scene.now, &mut Vec::new());
     assert_eq!(scene.says(), "ack 2");
     (0..64).for_each(|_| scene.event(Event::Demoted { handle: handle(1) }));
-    scene.peer.tick(scene.now);
+    scene.peer.tick(scene.now, &mut Vec::new());
     assert_eq!(scene.says(), "ack 66");
     scene.event(Event::Demoted { handle: handle(1) });
     scene.enq("b");
     scene.pass(100);
-    scene.peer.tick(scene.now);
+    scene.peer.tick(scene.now, &mut Vec::new());
     assert_eq!(scene.says(), "2 enq 2", "the request has acknowledged it");
 }
 
@@ -51,14 +51,14 @@ fn an_idle_session_renews_and_its_lease_counts_from_the_sending() {
     let given = *scene.peer.lease().unwrap();
     assert_eq!(given.ttl(), TTL);
     scene.pass(4_989);
-    scene.peer.tick(scene.now);
+    scene.peer.tick(scene.now, &mut Vec::new());
     assert_eq!(scene.says(), "");
     scene.pass(1);
-    scene.peer.tick(scene.now);
+    scene.peer.tick(scene.now, &mut Vec::new());
     assert_eq!(scene.says(), "renew");
     let sent = scene.now;
     scene.pass(6_000);
-    scene.peer.tick(scene.now);
+    scene.peer.tick(scene.now, &mut Vec::new());
     assert_eq!(scene.says(), "", "one renewal at a time");
     assert_eq!(scene.peer.state(scene.now), LockState::Jeopardy);
     assert_eq!(scene.peer.lease().unwrap().deadline(), given.deadline());
