@@ -2,76 +2,34 @@
 
 use super::*;
 use enq::client::{Client, ConnectError, LockLost, LockState, LossCause, NotGranted, Status, Wait, now};
-use std::{future::IntoFuture, sync::Arc};
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
-
-/// Stands between a client and its server, and can stop passing on what it hears, or hang up.
-struct Wire {
-    address: String,
-    state: Arc<watch::Sender<Passing>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Passing {
-    Yes,
-    /// Both ends stay open and hear nothing.
-    No,
-    Cut,
-}
-
-impl Wire {
-    async fn to(server: &str) -> Wire {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let state = Arc::new(watch::Sender::new(Passing::Yes));
-        let (server, watched) = (server.to_string(), state.clone());
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut far = TcpStream::connect(&server).await.unwrap();
-                let mut watch = watched.subscribe();
-                tokio::spawn(async move {
-                    let passes = tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => true,
-                        stopped = watch.wait_for(|state| *state != Passing::Yes) => stopped.is_err(),
-                    };
-                    if !passes {
-                        drop(watch.wait_for(|state| *state == Passing::Cut).await);
-                    }
-                });
-            }
-        });
-        Wire { address, state }
-    }
-
-    fn set(&self, passing: Passing) {
-        self.state.send_replace(passing);
-    }
-}
+use std::future::IntoFuture;
+use tokio::net::TcpListener;
 
 const TTL: Duration = Duration::from_secs(1);
 
-async fn session(wire: &Wire, bound: bool) -> Session {
-    let builder = Session::builder("far away").ttl(TTL).bind_connection(bound);
-    builder.connect(&[&wire.address]).await.unwrap()
+/// A session of a second, which is given up when its lease has run out.
+async fn session(proxy: &Proxy, bound: bool) -> Session {
+    let builder = Session::builder("far away").ttl(TTL).bind_connection(bound).give_up_after(Duration::ZERO);
+    builder.connect(&[proxy.address()]).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_server_that_stops_takes_the_session_with_it() {
     let stage = Stage::set().await;
-    let session = stage.session("one").await;
+    let proxy = Proxy::to(&stage.servers[0]).await;
+    let session = Session::builder("one").connect(&[proxy.address()]).await.unwrap();
     let lock = session.lock("r").await.unwrap();
     let waiting = tokio::spawn(session.lock("r").into_future());
     wait_for_waiting(&session, "r", 1).await;
     let stop = lock.cancellation();
+    // It may come back, so nobody is told yet. What comes back is a server that knows of no session.
+    let next = Stage::set().await;
+    proxy.lead_to(&next.servers[0]);
     soon(stage.server.shutdown()).await;
     let ended = soon(waiting).await.unwrap().unwrap_err();
-    assert_eq!(ended, NotGranted::SessionLost(LossCause::Ended(Status::Shutdown)));
+    assert_eq!(ended, NotGranted::SessionLost(LossCause::Ended(Status::Session)));
     soon(stop.cancelled()).await;
-    assert_eq!(soon(session.lost()).await, LossCause::Ended(Status::Shutdown));
+    assert_eq!(soon(session.lost()).await, LossCause::Ended(Status::Session));
     assert!(!lock.held() && lock.time_left() == Duration::ZERO);
     assert_eq!(soon(lock.state_after(LockState::Safe)).await, LockState::Lost);
     let refused = soon(lock.release()).await.unwrap_err();
@@ -83,14 +41,14 @@ async fn a_server_that_stops_takes_the_session_with_it() {
 #[tokio::test]
 async fn a_lease_that_nobody_confirms_goes_from_safe_to_jeopardy_to_lost() {
     let stage = Stage::set().await;
-    let wire = Wire::to(&stage.servers[0]).await;
-    let session = session(&wire, false).await;
+    let proxy = Proxy::to(&stage.servers[0]).await;
+    let session = session(&proxy, false).await;
     let lock = session.lock("r").await.unwrap();
     // Idle for longer than a lease: the driver renews it.
     tokio::time::sleep(TTL * 3 / 2).await;
     assert_eq!(lock.state(), LockState::Safe);
 
-    wire.set(Passing::No);
+    proxy.set(Way::Silent);
     let (cut, deadline) = (now(), lock.deadline());
     assert!(
         deadline.since(cut) <= Duration::from_millis(881),
@@ -118,26 +76,31 @@ async fn a_broken_connection_ends_a_bound_session_at_once_and_another_with_its_l
     let stage = Stage::set().await;
     let other = stage.session("other").await;
     for bound in [true, false] {
-        let wire = Wire::to(&stage.servers[0]).await;
-        let session = session(&wire, bound).await;
+        let proxy = Proxy::to(&stage.servers[0]).await;
+        let session = session(&proxy, bound).await;
         let lock = session.lock("r").await.unwrap();
         let waiting = tokio::spawn(session.lock("r").into_future());
         wait_for_waiting(&other, "r", 1).await;
         let deadline = lock.deadline();
-        wire.set(Passing::Cut);
-        let ended = soon(waiting).await.unwrap().unwrap_err();
-        assert!(matches!(ended, NotGranted::SessionLost(LossCause::Disconnected(_))), "{ended}");
-        assert!(now() < deadline, "who waits is told at once");
-        assert_eq!(lock.held(), !bound, "bound: {bound}");
-        assert!(matches!(session.lock("s").await, Err(NotGranted::SessionLost(_))));
+        proxy.set(Way::Refusing);
+        proxy.cut(Cut::Killed);
         let next = tokio::spawn(other.lock("r").wait(Wait::UpTo(TTL * 3)).into_future());
-        if !bound {
+        if bound {
+            let ended = soon(waiting).await.unwrap().unwrap_err();
+            assert!(matches!(ended, NotGranted::SessionLost(LossCause::Disconnected(_))), "{ended}");
+            assert!(now() < deadline && !lock.held(), "everybody is told at once");
+            assert!(matches!(session.lock("s").await, Err(NotGranted::SessionLost(_))));
+            assert!(matches!(soon(session.lost()).await, LossCause::Disconnected(_)));
+            assert!(matches!(lock.loss(), Some(LockLost::Session(LossCause::Disconnected(_)))));
+        } else {
             soon(lock.cancellation().cancelled()).await;
-            assert!(now() < deadline);
+            assert!(now() < deadline && lock.held() && !waiting.is_finished());
             assert_eq!(soon(lock.state_after(LockState::Jeopardy)).await, LockState::Lost);
+            let ended = soon(waiting).await.unwrap().unwrap_err();
+            assert_eq!(ended, NotGranted::SessionLost(LossCause::Expired));
+            assert_eq!(soon(session.lost()).await, LossCause::Expired);
+            assert_eq!(lock.loss(), Some(LockLost::Session(LossCause::Expired)));
         }
-        assert!(matches!(soon(session.lost()).await, LossCause::Disconnected(_)));
-        assert!(matches!(lock.loss(), Some(LockLost::Session(LossCause::Disconnected(_)))));
         let next = soon(next).await.unwrap().unwrap();
         assert_eq!(now() >= deadline, !bound, "the server waits for the lease unless the session is bound");
         next.release().await.unwrap();
@@ -159,16 +122,17 @@ async fn a_session_that_is_dropped_is_closed_when_its_last_lock_is() {
     assert!(keeper.value().unwrap().valid, "it was closed in order");
 
     // A session that is being closed holds nothing, whether or not anybody waits for the answer.
-    let wire = Wire::to(&stage.servers[0]).await;
-    let far = session(&wire, false).await;
+    let proxy = Proxy::to(&stage.servers[0]).await;
+    let far = session(&proxy, false).await;
     let (lock, again) = (far.lock("s").await.unwrap(), far.clone());
-    wire.set(Passing::No);
+    proxy.set(Way::Silent);
     assert!(lock.held());
     assert!(tokio::time::timeout(Duration::from_millis(1), far.close()).await.is_err());
     assert!(!lock.held());
     soon(lock.cancellation().cancelled()).await;
     assert!(matches!(again.lock("s").await, Err(NotGranted::SessionLost(_))));
-    wire.set(Passing::Cut);
+    proxy.set(Way::Refusing);
+    proxy.cut(Cut::Killed);
     drop((lock, again));
 
     let two = stage.session("two").await;

@@ -9,12 +9,15 @@ mod disorder;
 mod locks;
 mod looks;
 mod losses;
+#[path = "../proxy/mod.rs"]
+mod proxy;
 mod recipes;
 
 use enq::{
     client::{LockMode, LockspaceId, ResourceName, ResourceView, Session},
     server::{Config, Server},
 };
+use proxy::{Cut, Proxy, Way};
 use std::{future::Future, time::Duration};
 use tokio::time::timeout;
 
