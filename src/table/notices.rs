@@ -23,7 +23,7 @@ impl Table {
                 register.hear_again();
             }
         }
-        let mut locks = register.to_hear(LOOKED_AT_A_PORTION);
+        let mut locks = register.next_to_hear(LOOKED_AT_A_PORTION);
         locks.sort_by_key(|(shard, _)| *shard);
         let mut out = Vec::new();
         for of_shard in locks.chunk_by(|(one, _), (other, _)| one == other) {

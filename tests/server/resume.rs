@@ -67,7 +67,7 @@ async fn a_burst_that_is_cut_at_any_byte_has_one_effect_and_one_answer_each() {
     let (mut whole, _) = Speaker::kept(&server).await;
     whole.write(&burst("whole").concat()).await;
     let expected: Vec<String> = take(&mut whole, 7).await.into_iter().map(|(words, _)| words).collect();
-    let one = server.table().statistics();
+    let one = server.statistics();
     let len = burst("cut-0000").concat().len();
     for cut in 0..=len {
         let requests = burst(&format!("cut-{cut:04}"));
@@ -85,7 +85,7 @@ async fn a_burst_that_is_cut_at_any_byte_has_one_effect_and_one_answer_each() {
         second.last = 7;
         granted(second.enq(9, "last", Nl, NONE).await);
     }
-    let all = server.table().statistics();
+    let all = server.statistics();
     let runs = u64::try_from(len).unwrap() + 2;
     assert_eq!(all.deq, one.deq * runs, "every release was executed once");
     assert_eq!(all.enq_new, one.enq_new * runs + runs - 1, "every request was executed once");
@@ -151,6 +151,39 @@ async fn the_newest_connection_has_the_session() {
         panic!("alive")
     };
     assert_eq!(sessions[0].locks, 3, "nothing of the late burst was executed");
+}
+
+#[tokio::test]
+async fn it_does_not_matter_where_the_word_of_the_new_connection_is_split() {
+    let server = server().await;
+    let enq = encoded(&root(2, "b", Nl, NONE), 2, 0);
+    let (mut first, opened) = Speaker::kept(&server).await;
+    granted(first.enq(1, "a", Nl, NONE).await);
+    let row = looked(&resume(&opened, 0), 1_000);
+    for at in 0..=row.len() {
+        let mut second = Speaker::connect(&server).await;
+        // In the middle of a burst: a look before it, and a request behind it that each of them repeats.
+        let before = [hello(), looked(&Look::Ping, 5)].concat();
+        let burst = [&before[..], &row, &enq].concat();
+        let (one, two) = burst.split_at(before.len() + at);
+        second.write(one).await;
+        tokio::task::yield_now().await;
+        second.write(two).await;
+        assert_eq!(first.end_status().await, Some(Status::Superseded), "split at {at}");
+        assert!(matches!(second.next().await, FromServer::Welcome(_)));
+        assert_eq!(second.next().await, FromServer::Seen { tag: 5, seen: Seen::Done });
+        let FromServer::Seen { tag: 1_000, seen: Seen::Resumed(resumed) } = second.next().await else {
+            panic!("no session goes on")
+        };
+        assert_eq!(resumed.executed, if at == 0 { 1 } else { 2 });
+        assert_eq!(granted(second.answer().await).handle.number(), 1);
+        assert_eq!(granted(second.answer().await).handle.number(), 2);
+        first = second;
+    }
+    let Seen::Sessions { sessions, .. } = first.look(Look::Session(opened.session)).await else {
+        panic!("alive")
+    };
+    assert_eq!(sessions[0].locks, 2);
 }
 
 #[tokio::test]

@@ -330,7 +330,7 @@ impl Register {
     }
 
     /// The next locks whose notices are to be derived anew, at most `max`, with their shards.
-    pub fn to_hear(&mut self, max: usize) -> Vec<(u8, LockRef)> {
+    pub fn next_to_hear(&mut self, max: usize) -> Vec<(u8, LockRef)> {
         let Some(from) = self.hears_from.take() else { return Vec::new() };
         let mut locks = Vec::new();
         for (handle, shard, lock) in self.handles.from(from) {

@@ -222,7 +222,7 @@ fn locks_are_heard_again_a_portion_at_a_time() {
     register.hear_again();
     let mut portions = Vec::new();
     while register.has_to_hear() {
-        portions.push(register.to_hear(2).len());
+        portions.push(register.next_to_hear(2).len());
     }
     assert_eq!(portions, [2, 2, 1]);
 }
