@@ -3,6 +3,7 @@
 //! Nothing here acts. What is said here is what a user reads, so each sentence is written for him; a verb that is not
 //! there is not named.
 
+mod run;
 mod script;
 
 use std::{ffi::OsString, time::Duration};
@@ -12,7 +13,8 @@ use enq_protocol::vocabulary::{LockId, LockMode, SessionId};
 
 use super::duration;
 
-pub use script::CheckToken;
+pub use run::{Also, Run};
+pub use script::{Ask, Cancel, CheckToken, Convert, Deq, GrantFormat, Lock, Open, OpenFormat};
 
 /// Where a server is looked for when nothing says otherwise.
 pub const SERVER_DEFAULT: &str = "127.0.0.1:21065";
@@ -100,8 +102,19 @@ pub struct Output {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run a command while holding a lock
-    #[command(long_about = RUN_ABOUT)]
+    #[command(long_about = run::ABOUT)]
     Run(Box<Run>),
+    /// Take a lock in the session that this shell has open, and wait for it
+    #[command(long_about = script::LOCK_ABOUT)]
+    Lock(Lock),
+    /// Take a lock in the session that this shell has open, if it is granted at once
+    Try(Ask),
+    /// Change the mode of a lock without letting it go
+    Convert(Convert),
+    /// Release a lock
+    Deq(Deq),
+    /// Withdraw a request, or a conversion, that waits in another process of this session
+    Cancel(Cancel),
     /// List locks
     Ls(Ls),
     /// Show one resource: its queues, its value block, who holds it and who waits
@@ -112,7 +125,7 @@ pub enum Verb {
     Blockers(Blockers),
     /// Create, list, show, change and remove lockspaces
     Space(Space),
-    /// List, show and end sessions
+    /// Open and close a session for scripts; list, show and end sessions
     Session(SessionVerb),
     /// Take a granted lock away from its holder
     ForceRelease(ForceRelease),
@@ -130,89 +143,9 @@ pub enum Verb {
     Completion(Completion),
 }
 
-const RUN_ABOUT: &str = "\
-Runs a command while holding a lock, and releases the lock when the command has ended.
-
-The lock is a lease that is renewed while the command runs. If it cannot be renewed, or the connection to the server \
-is lost, the command and everything it started is sent TERM and then KILL before the lease can end. If enq itself is \
-killed, everything it started is killed with it. When the command ends, what it leaves in its process group is \
-stopped before the lock is released; a process that made a session of its own (a daemon) is left alone.";
-
-/// `enq run`.
-#[derive(Args, Clone, Debug)]
-pub struct Run {
-    /// The mode of the lock: NL, CR, CW, PR, PW or EX
-    #[arg(short, long, value_name = "MODE", value_parser = mode, conflicts_with_all = ["shared", "exclusive"])]
-    pub mode: Option<LockMode>,
-    /// Share the lock with others that share it: mode PR
-    #[arg(short, long, conflicts_with = "exclusive")]
-    pub shared: bool,
-    /// Hold the lock alone: mode EX; what happens if nothing is said
-    #[arg(short = 'x', long)]
-    pub exclusive: bool,
-    /// Do not wait: if the lock cannot be granted now, say who holds it and exit 75
-    #[arg(short = 'n', long, conflicts_with = "wait")]
-    pub no_wait: bool,
-    /// Wait at most this long, then exit 75
-    #[arg(short, long, value_name = "DUR", value_parser = duration::parse)]
-    pub wait: Option<Duration>,
-    /// Exit with this code instead of 75
-    #[arg(short = 'E', long, value_name = "CODE", default_value = "75")]
-    pub conflict_exit_code: u8,
-    /// The lease: how long the server keeps the lock when it hears nothing
-    #[arg(long, value_name = "DUR", value_parser = duration::parse, default_value = "15s")]
-    pub ttl: Duration,
-    /// Why the lock is taken, for those who look
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// From TERM to KILL when the lock is lost; at most half of the lease [default: a third of the lease, 10s at most]
-    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
-    pub kill_after: Option<Duration>,
-    /// Keep the lock at least this long, even if the command ends sooner
-    #[arg(long, value_name = "DUR", value_parser = duration::parse)]
-    pub min_hold: Option<Duration>,
-    /// One more lock to hold; may be given several times; all are taken in the order of their names
-    #[arg(long, value_name = "NAME:MODE", value_parser = also)]
-    pub also: Vec<Also>,
-    /// Names are paths: a/b/c is c below b below a (\/ for a slash in a name)
-    #[arg(long)]
-    pub path: bool,
-    /// Write one line of JSON with the true outcome to this open file descriptor
-    #[arg(long, value_name = "N")]
-    pub status_fd: Option<i32>,
-    /// Give the command /dev/null as its standard input
-    #[arg(long)]
-    pub no_stdin: bool,
-    /// Do not say on standard error that and for whom it waits
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// The resource to lock, byte for byte
-    #[arg(value_name = "NAME")]
-    pub name: OsString,
-    /// The command and its arguments
-    #[arg(last = true, required = true, num_args = 1.., value_name = "CMD")]
-    pub command: Vec<OsString>,
-}
-
-impl Run {
-    /// The mode that is asked for.
-    #[must_use]
-    pub fn mode(&self) -> LockMode {
-        match (self.mode, self.shared) {
-            (Some(mode), _) => mode,
-            (None, true) => LockMode::Pr,
-            (None, false) => LockMode::Ex,
-        }
-    }
-}
-
-/// One more lock of `enq run`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Also {
-    /// The resource.
-    pub name: OsString,
-    /// The mode.
-    pub mode: LockMode,
+/// The mode that these options ask for.
+fn mode_of(mode: Option<LockMode>, is_shared: bool) -> LockMode {
+    mode.unwrap_or(if is_shared { LockMode::Pr } else { LockMode::Ex })
 }
 
 /// `enq ls`.
@@ -385,13 +318,18 @@ pub struct SessionVerb {
 /// What to do with sessions.
 #[derive(Clone, Debug, Subcommand)]
 pub enum SessionAct {
+    /// Open a session that a process in the background keeps for this shell
+    #[command(long_about = script::OPEN_ABOUT)]
+    Open(Open),
+    /// Close the session that this shell has open; its locks are released
+    Close,
     /// List the sessions
     Ls(Output),
     /// Show a session and its locks
     Show {
-        /// Its id, as `enq session ls` prints it
+        /// Its id, as `enq session ls` prints it [default: the session that this shell has open]
         #[arg(value_parser = session_id)]
-        id: SessionId,
+        id: Option<SessionId>,
         /// How it is printed
         #[command(flatten)]
         output: Output,
@@ -444,11 +382,6 @@ fn mode(text: &str) -> Result<LockMode, String> {
     LockMode::from_letters(text).ok_or_else(|| String::from("a mode is one of NL CR CW PR PW EX"))
 }
 
-fn also(text: &str) -> Result<Also, String> {
-    let (name, letters) = text.rsplit_once(':').ok_or("NAME:MODE is expected, such as db/orders:PR")?;
-    Ok(Also { name: name.into(), mode: mode(letters)? })
-}
-
 fn lock_id(text: &str) -> Result<LockId, String> {
     text.parse().map_err(|_| String::from("a lock id is hexadecimal digits, such as #1f00000002"))
 }
@@ -466,27 +399,5 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Enq::command().debug_assert();
-    }
-
-    #[test]
-    fn the_mode_of_run_is_exclusive_unless_something_else_is_said() {
-        let mode = |words: &[&str]| {
-            let all = ["enq", "run"].iter().chain(words).chain(&["X", "--", "true"]);
-            match Enq::try_parse_from(all).map(|enq| enq.verb) {
-                Ok(Verb::Run(run)) => Some(run.mode()),
-                _ => None,
-            }
-        };
-        assert_eq!(mode(&[]), Some(LockMode::Ex));
-        assert_eq!(mode(&["-s"]), Some(LockMode::Pr));
-        assert_eq!(mode(&["-m", "pw"]), Some(LockMode::Pw));
-        assert_eq!(mode(&["-m", "pw", "-x"]), None);
-        assert_eq!(mode(&["-n", "-w", "1s"]), None);
-    }
-
-    #[test]
-    fn a_name_with_colons_keeps_them_in_also() {
-        assert_eq!(also("a:b:PR"), Ok(Also { name: "a:b".into(), mode: LockMode::Pr }));
-        assert!(also("a").is_err());
     }
 }

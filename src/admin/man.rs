@@ -52,8 +52,12 @@ pub fn page(command: &Command, name: &str, section: u8) -> String {
     }
     let mut page = String::from_utf8_lossy(&page).into_owned();
     if section == 1 {
-        if name == "enq-run" {
-            page.push_str(RUN);
+        match name {
+            "enq-run" => page.push_str(RUN),
+            "enq-session-open" => page.push_str(SESSION_OPEN),
+            "enq-lock" | "enq-try" | "enq-convert" => page.push_str(GRANT),
+            "enq-deq" | "enq-cancel" | "enq-session-close" => page.push_str(KEPT),
+            _ => {}
         }
         page.push_str(".SH \"EXIT STATUS\"\n");
         page.push_str(EXIT_CODES.split_once(": ").map_or(EXIT_CODES, |(_, codes)| codes));
@@ -64,6 +68,13 @@ pub fn page(command: &Command, name: &str, section: u8) -> String {
     }
     page.push_str(".SH \"SEE ALSO\"\n");
     page.push_str(match (section, name) {
+        (1, "enq-lock" | "enq-try" | "enq-convert" | "enq-deq" | "enq-cancel" | "enq-session-close") => {
+            ".BR enq-session-open (1),\n.BR enq (1),\n.BR enq (7),\n.BR enqd (8)\n"
+        }
+        (1, "enq-session-open") => {
+            ".BR enq-lock (1),\n.BR enq-convert (1),\n.BR enq-deq (1),\n.BR enq-session-close (1),\n\
+             .BR enq-run (1),\n.BR enq (1),\n.BR enq (7),\n.BR enqd (8)\n"
+        }
         (1, "enq") => ".BR enq-run (1),\n.BR enq (7),\n.BR enqd (8)\n",
         (1, _) => ".BR enq (1),\n.BR enq (7),\n.BR enqd (8)\n",
         _ => ".BR enqd.toml (5),\n.BR enq (1),\n.BR enq (7)\n",
@@ -137,4 +148,82 @@ processes of
 is frozen past the end of the lease; both are killed in the same moment; a program below it runs as another user, such as
 .BR sudo (8),
 and may not be signalled; a process hangs in the kernel and cannot die. For these there are fences.
+"#;
+
+/// What a session for scripts is, and when it ends.
+const SESSION_OPEN: &str = r#".SH NOTES
+A process in the background, the
+.IR keeper ,
+holds the session, renews its lease and holds its locks. It has no terminal and no open file of whoever started it.
+.PP
+The session ends, in order, with
+.BR "enq session close" ,
+or when the process of
+.B \-\-parent
+has ended. That is the process that calls
+.BR "enq session open" :
+the shell, in
+.RS
+.PP
+eval "$(enq session open)"
+.RE
+.PP
+In a pipeline or a list it may be a subshell that ends at once: then say
+.BR "\-\-parent $$" .
+.PP
+A keeper that is killed leaves the session to its lease. A session that is lost is not opened again: every verb that uses
+it exits with 76 from then on.
+.PP
+With
+.B \-o shell
+a failure is printed too, as a line that unsets ENQ_SESSION and has the shell see the exit code.
+.SH ENVIRONMENT
+.TP
+.B ENQ_SESSION
+The keeper's socket. It lies in a directory that is this user's alone, in
+.B XDG_RUNTIME_DIR
+or else in
+.BR TMPDIR ,
+and answers this user only. Child processes inherit it and share the session.
+"#;
+
+/// What the verbs that print a grant have in common.
+const GRANT: &str = r#".SH NOTES
+The lock belongs to the session that
+.BR enq-session-open (1)
+has opened for this shell, and is held until it is released with
+.BR enq-deq (1)
+or the session ends. Nothing is re-entrant: who asks twice waits for himself. If
+.B enq
+is interrupted while it waits, the request is withdrawn; a conversion leaves the lock as it was. A grant counts once it has
+been printed.
+.PP
+With
+.B \-o shell
+the variables
+.BR ENQ_LOCK_NAME ,
+.BR ENQ_LOCK_MODE ,
+.BR ENQ_LOCK_ID ,
+.BR ENQ_FENCE ,
+.BR ENQ_SEQ ,
+.BR ENQ_SESSION_ID ,
+.B ENQ_VALUE
+and
+.B ENQ_VALUE_VALID
+(yes or no) are set and exported; after a failure they are unset, and the shell sees the exit code.
+.SH ENVIRONMENT
+.TP
+.B ENQ_SESSION
+Where the session's keeper is, as
+.B enq session open
+printed it.
+"#;
+
+/// The same for those that print nothing.
+const KEPT: &str = r#".SH ENVIRONMENT
+.TP
+.B ENQ_SESSION
+Where the session's keeper is, as
+.B enq session open
+printed it.
 "#;

@@ -2,7 +2,8 @@
 //!
 //! `args` says what can be asked, and help, completions and man pages follow from it; `render` and `words` say how
 //! answers look; `exit` how it ends. A verb looks, prints and goes: nothing is kept between two runs, and nothing is
-//! retried behind the user's back. `run` is the one verb that stays, and has a room of its own.
+//! retried behind the user's back. `run` is the one verb that stays, and has a room of its own; so have the verbs that
+//! use a session which a process in the background keeps, `kept`.
 
 pub mod args;
 mod ask;
@@ -12,6 +13,7 @@ mod completion;
 mod duration;
 pub mod exit;
 mod force_release;
+mod kept;
 mod ls;
 pub mod man;
 mod modes;
@@ -43,7 +45,7 @@ pub fn main() -> ExitCode {
     if let [_, word, inner @ ..] = words.as_slice()
         && word == run::INNER
     {
-        return run::inner(inner);
+        return if inner == [kept::STEP] { kept::keep() } else { run::inner(inner) };
     }
     let done = match Enq::try_parse_from(words) {
         Ok(Enq { verb: Verb::Run(run), .. }) => return run::run(&run).into(),
@@ -66,6 +68,11 @@ fn carry_out(reach: &Reach, verb: &Verb) -> Result<(), Failure> {
     runtime.block_on(async {
         match verb {
             Verb::Run(_) => Ok(()),
+            Verb::Lock(lock) => kept::lock(reach, lock).await,
+            Verb::Try(ask) => kept::try_now(reach, ask).await,
+            Verb::Convert(convert) => kept::convert(convert).await,
+            Verb::Deq(deq) => kept::deq(deq).await,
+            Verb::Cancel(cancel) => kept::cancel(cancel.id).await,
             Verb::Ls(ls) => ls::ls(reach, ls).await,
             Verb::Show(show) => show::show(reach, show).await,
             Verb::Tree(tree) => tree::tree(reach, tree).await,

@@ -7,7 +7,7 @@ use super::{
     args::{Format, Reach, SessionAct},
     ask,
     exit::Failure,
-    ls, render, words,
+    kept, ls, render, words,
 };
 
 /// Does it.
@@ -19,7 +19,13 @@ pub(super) async fn session(reach: &Reach, act: &SessionAct) -> Result<(), Failu
                 ask::sessions(reach, &client).await?.iter().map(words::session_item).collect();
             render::list(output.format, "sessions", &words::SESSION_COLUMNS, &items)
         }
-        SessionAct::Show { id, output } => show(reach, *id, output.format).await,
+        SessionAct::Open(open) => kept::open(reach, open),
+        SessionAct::Close => kept::close().await,
+        SessionAct::Show { id: Some(id), output } => show(reach, *id, output.format).await,
+        SessionAct::Show { id: None, output } => {
+            let (reach, id) = kept::own(reach).await?;
+            show(&reach, id, output.format).await
+        }
         SessionAct::Expire { id, reason } => {
             let client = ask::client(reach).await?;
             let expired = ask::within(reach, client.expire_session(*id, reason.as_str())).await;

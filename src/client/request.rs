@@ -12,13 +12,15 @@ use super::{
     session::Session,
 };
 use enq_protocol::{
-    vocabulary::{Flags, Grant, LockMode, LockspaceId, NameError, Owner, PathLevel, ResourceName, Status},
+    vocabulary::{
+        Flags, Grant, Handle, LockMode, LockspaceId, NameError, Owner, PathLevel, ResourceName, Status,
+    },
     wire::{Convert, Enq, EnqPath},
 };
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
@@ -58,6 +60,7 @@ struct Terms {
     priority: u8,
     reason: Box<[u8]>,
     cancel: Option<CancellationToken>,
+    asked: Option<Arc<OnceLock<Handle>>>,
 }
 
 impl Terms {
@@ -70,6 +73,15 @@ impl Terms {
             priority: 0,
             reason: Box::default(),
             cancel: None,
+            asked: None,
+        }
+    }
+
+    /// The request has its handle.
+    fn note(&self, ticket: Ticket) {
+        if let Some(asked) = &self.asked {
+            // A request that is asked again keeps the first one.
+            let _ = asked.set(ticket.handle);
         }
     }
 }
@@ -161,6 +173,12 @@ impl LockRequest {
         self
     }
 
+    /// Leaves the lock's handle there as soon as it is asked for: by it a request that waits is known in views.
+    pub fn tell_handle(mut self, asked: Arc<OnceLock<Handle>>) -> Self {
+        self.terms.asked = Some(asked);
+        self
+    }
+
     /// On whose behalf within the session: a node of the waits-for graph, for sessions with several tasks.
     pub fn owner(mut self, token: u64) -> Self {
         self.terms.owner.token = token;
@@ -190,6 +208,7 @@ impl LockRequest {
             })
         });
         let ticket = sent.map_err(|status| unsent(&session, status))?;
+        terms.note(ticket);
         let hold = Hold::new(&session, ticket, mailbox, parent);
         let outcome = outcome(&hold, terms.cancel.as_ref()).await;
         first_grant(hold, outcome)
@@ -241,6 +260,12 @@ impl PathRequest {
         self
     }
 
+    /// Leaves the lock's handle there as soon as it is asked for: by it a request that waits is known in views.
+    pub fn tell_handle(mut self, asked: Arc<OnceLock<Handle>>) -> Self {
+        self.terms.asked = Some(asked);
+        self
+    }
+
     /// On whose behalf within the session. Only levels of the same owner are shared.
     pub fn owner(mut self, token: u64) -> Self {
         self.terms.owner.token = token;
@@ -269,6 +294,7 @@ impl PathRequest {
             })
         });
         let ticket = sent.map_err(|status| unsent(&session, status))?;
+        terms.note(ticket);
         let hold = Hold::new(&session, ticket, leaf, None);
         let outcome = outcome(&hold, terms.cancel.as_ref()).await;
         first_grant(hold, outcome)

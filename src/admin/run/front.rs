@@ -162,7 +162,7 @@ fn start_keeper(slate: &Slate, lend_foreground: bool) -> io::Result<(Child, Rece
 }
 
 /// This program, even if its file was replaced meanwhile.
-pub(super) fn own_program() -> &'static Path {
+pub(in crate::admin) fn own_program() -> &'static Path {
     Path::new("/proc/self/exe")
 }
 

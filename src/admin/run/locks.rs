@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The longest reason.
-const REASON_LEN_MAX: usize = 256;
+pub(in crate::admin) const REASON_LEN_MAX: usize = 256;
 
 /// The longest time between TERM and KILL that is chosen unless something is said.
 const KILL_AFTER_DEFAULT_MAX: Duration = Duration::from_secs(10);
@@ -62,10 +62,11 @@ pub(super) fn check(run: &Run) -> Result<(), Failure> {
 }
 
 /// One lock that is asked for.
-pub(super) struct Wanted {
-    pub(super) path: Vec<ResourceName>,
-    pub(super) mode: LockMode,
-    is_first: bool,
+pub(in crate::admin) struct Wanted {
+    pub(in crate::admin) path: Vec<ResourceName>,
+    pub(in crate::admin) mode: LockMode,
+    /// Is it the one that the others come along with?
+    pub(in crate::admin) is_first: bool,
 }
 
 /// What is asked for, in the order in which it is.
@@ -108,7 +109,7 @@ pub(super) async fn take(reach: &Reach, run: &Run) -> Result<Held, Failure> {
         match request(reach, run, &session, space.as_ref(), wanted, wait).await {
             Ok(lock) if wanted.is_first => locks.insert(0, lock),
             Ok(lock) => locks.push(lock),
-            Err(why) => return Err(refusal::explain(reach, run, &session, wanted, &why).await),
+            Err(why) => return Err(refusal::explain_to(run, reach, &session, wanted, &why).await),
         }
     }
     let name = wanted.iter().find(|wanted| wanted.is_first).map(|wanted| words::name(&wanted.path));

@@ -34,7 +34,9 @@ mod terminal;
 
 use std::{ffi::OsString, process::ExitCode};
 
-pub(super) use front::run;
+pub(super) use front::{own_program, run};
+pub(super) use locks::{REASON_LEN_MAX, Wanted};
+pub(super) use refusal::explain;
 
 /// The word that stands before an inner step. It is no verb: no user says it.
 pub(super) const INNER: &str = "__inner";

@@ -26,17 +26,15 @@ const SAY_AFTER: Duration = Duration::from_secs(1);
 /// How long looking for a holder may take: the refusal itself must not wait for it.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
 
-/// The failure that a refusal becomes.
-pub(super) async fn explain(
-    reach: &Reach,
+/// The failure that a refusal of `enq run` becomes.
+pub(super) async fn explain_to(
     run: &Run,
+    reach: &Reach,
     session: &Session,
     wanted: &Wanted,
     why: &NotGranted,
 ) -> Failure {
-    let name = words::name(&wanted.path);
-    let mut failure = Failure::status(why.status());
-    failure.cause = format!("{} on {name}: {why}", wanted.mode);
+    let mut failure = explain(reach, run.path, session, wanted, why).await;
     if failure.exit == exit::CONFLICT {
         failure.exit = run.conflict_exit_code;
     }
@@ -44,6 +42,20 @@ pub(super) async fn explain(
         // No command ran, so no command lost its lock: the server has gone before it could answer.
         failure.exit = exit::UNREACHABLE;
     }
+    failure
+}
+
+/// The failure that a refusal becomes.
+pub(in crate::admin) async fn explain(
+    reach: &Reach,
+    is_path: bool,
+    session: &Session,
+    wanted: &Wanted,
+    why: &NotGranted,
+) -> Failure {
+    let name = words::name(&wanted.path);
+    let mut failure = Failure::status(why.status());
+    failure.cause = format!("{} on {name}: {why}", wanted.mode);
     let blocker = match why {
         NotGranted::NotQueued { blocker, waiting } => {
             failure.cause = format!("{} on {name} cannot be granted now", wanted.mode);
@@ -57,7 +69,7 @@ pub(super) async fn explain(
         if let Ok(Some((lock, holder, queued))) = looked {
             failure.details = describe(&lock, holder.as_ref(), queued.unwrap_or(waiting));
         }
-        let path = if run.path { "--path " } else { "" };
+        let path = if is_path { "--path " } else { "" };
         let server =
             if reach.space == "default" { String::new() } else { format!(" --space {}", reach.space) };
         let _ = write!(failure.hint, "; look further: enq show{server} {path}{}", quoted(name.as_ref()));
