@@ -64,7 +64,7 @@ fn main() {
     assert!(matches!(told[..], [Said::Ended { status: Status::Timeout, .. }]));
 
     println!("The writer's session dies. Its locks are sealed at once and go in steps of bounded size.");
-    step(&mut shard, now, Input::SealSession { session: WRITER, end: End::Died });
+    step(&mut shard, now, Input::SealSession { session: WRITER, end: End::Died, orphan_key: b"" });
     assert!(shard.has_ending());
     let told = step(&mut shard, now, Input::Continue);
     let [Said::GrantedLater(grant)] = &told[..] else { panic!("the heir is next") };

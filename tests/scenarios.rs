@@ -7,6 +7,8 @@
 mod cast;
 #[path = "story/look.rs"]
 mod look;
+#[path = "story/orphans.rs"]
+mod orphans;
 #[path = "story/play.rs"]
 mod play;
 #[path = "story/quotas.rs"]

@@ -34,8 +34,9 @@ impl Shard {
         if self.endings.is_empty() {
             return false;
         }
-        let lock = &self.locks[slot];
-        if lock.session.is_some_and(|session| self.attendances[session].sealed) {
+        // O1: what has no session is no end's business.
+        let Some(session) = self.locks[slot].session else { return false };
+        if self.attendances[session].sealed {
             return true;
         }
         self.endings.iter().any(|ending| match ending {
@@ -50,8 +51,9 @@ impl Shard {
     }
 
     /// E1: seals all locks of a session.
-    pub(super) fn seal_session(&mut self, session: SessionId, end: End) {
+    pub(super) fn seal_session(&mut self, session: SessionId, end: End, orphan_key: &[u8]) {
         let Some(slot) = self.sessions.get(&session).copied() else { return };
+        self.attendances[slot].orphan_key = orphan_key.into();
         let was_sealed = std::mem::replace(&mut self.attendances[slot].sealed, true);
         if was_sealed {
             // A session that dies while it is releasing everything.
@@ -72,6 +74,7 @@ impl Shard {
         session: SessionId,
         lock: LockRef,
         flags: Flags,
+        orphan_key: &[u8],
         out: &mut Vec<Output>,
     ) {
         let Some(root) = self.resolve(session, lock) else {
@@ -83,6 +86,7 @@ impl Shard {
         let Some(session) = self.locks[root].session.filter(|_| self.locks[root].sublocks > 0) else {
             return;
         };
+        self.attendances[session].orphan_key = orphan_key.into();
         let level = self.attendances[session].levels.len() - 1;
         let next = self.attendances[session].levels[level].head;
         let invalidate = flags.contains(Flags::IVVALBLK);
@@ -191,6 +195,10 @@ impl Shard {
             };
             self.tell(slot, said, out);
         }
+        // O1: whatever stands on it outlives this end, and so must it.
+        if self.locks[slot].sublocks > 0 {
+            return self.orphan(slot);
+        }
         // E2: a writer that died leaves its block not valid.
         let keeps = self.limits.planted.is(Mistake::ValueOutlivesItsWriter);
         if invalidate && is_writer(self.locks[slot].at.held()) && !keeps {
@@ -220,6 +228,9 @@ impl Shard {
         if let Some(parent) = self.locks[slot].parent {
             self.locks[parent].orphans += 1;
         }
+        let Some(session) = self.locks[slot].session else { return };
         self.unattend(slot);
+        let orphan_key = self.attendances[session].orphan_key.clone();
+        self.enter_orphans(slot, &orphan_key);
     }
 }

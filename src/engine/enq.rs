@@ -73,15 +73,20 @@ impl Shard {
 
     /// The checks of a new request, in the order of R2; what they found out about its place.
     fn spot(&self, ask: &Ask<'_>, under: Under) -> Result<Spot, Status> {
-        self.check_session(ask.session)?;
-        let spot = match under {
-            Under::Lockspace(lockspace) => {
-                Spot { lockspace, above: Above::Lockspace(lockspace), parent: None, depth: 0 }
-            }
-            Under::Parent(parent) => self.spot_under(self.parent(ask.session, parent)?)?,
-        };
+        let spot = self.spot_named(ask.session, under)?;
         self.check_ask(ask, spot.lockspace)?;
         Ok(spot)
+    }
+
+    /// E1, T1, T3: where a session may name a resource.
+    pub(super) fn spot_named(&self, session: SessionId, under: Under) -> Result<Spot, Status> {
+        self.check_session(session)?;
+        match under {
+            Under::Lockspace(lockspace) => {
+                Ok(Spot { lockspace, above: Above::Lockspace(lockspace), parent: None, depth: 0 })
+            }
+            Under::Parent(parent) => self.spot_under(self.parent(session, parent)?),
+        }
     }
 
     /// E1: a session whose end is under way asks for nothing new.

@@ -18,6 +18,8 @@ pub(super) enum From {
     Nowhere,
     /// It is granted already and keeps its place.
     InPlace,
+    /// O3: it is an orphan and keeps its place, but it is new to its session.
+    Orphaned,
     /// It waited or converted.
     Queue,
 }
@@ -132,7 +134,9 @@ impl Shard {
             _ => self.next_tokens(resource, before, fit.mode),
         };
         match from {
-            From::InPlace => self.resources[resource].exchange(&mut self.locks[slot], fit.mode),
+            From::InPlace | From::Orphaned => {
+                self.resources[resource].exchange(&mut self.locks[slot], fit.mode)
+            }
             From::Nowhere | From::Queue => {
                 if from == From::Queue {
                     self.dismiss(slot);
@@ -141,7 +145,9 @@ impl Shard {
                 self.admit(slot);
             }
         }
-        let moved = self.move_value(slot, before, fit.mode, value);
+        // O3: whoever adopts a lock knows no more of the block than the holder of a new one.
+        let read_from = before.filter(|_| from != From::Orphaned);
+        let moved = self.move_value(slot, read_from, fit.mode, value);
         self.drop_deadline(slot);
         let stamp = self.next_stamp();
         let now = self.now;

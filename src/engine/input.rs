@@ -111,6 +111,8 @@ pub enum Input<'a> {
         session: SessionId,
         /// Why.
         end: End,
+        /// Under which its orphans can be adopted (rule O1); empty if they cannot.
+        orphan_key: &'a [u8],
     },
     /// Begin an end of all sublocks of a lock (rule T6). Answers only if it refuses: the caller says RELEASED when
     /// `Continue` is through, and until then the session asks for nothing else.
@@ -121,6 +123,32 @@ pub enum Input<'a> {
         lock: LockRef,
         /// The flags, legal or not.
         flags: Flags,
+        /// The orphan key of the session (rule O1).
+        orphan_key: &'a [u8],
+    },
+    /// Take over an orphan (rules O2, O3).
+    Adopt {
+        /// What is asked; there is nothing to wait for, so its timeout means nothing.
+        ask: Ask<'a>,
+        /// The session's number for the lock.
+        handle: Handle,
+        /// Root or sublock.
+        under: Under,
+        /// The resource's name there.
+        name: &'a ResourceName,
+        /// The orphan key of the session that had it.
+        orphan_key: &'a [u8],
+    },
+    /// Release orphans, at most [`super::REMOVALS_A_STEP`] of them (rule O4).
+    Purge {
+        /// The lockspace they are in.
+        lockspace: LockspaceId,
+        /// Only in the tree of this root.
+        root: Option<&'a ResourceName>,
+        /// Their orphan key.
+        orphan_key: &'a [u8],
+        /// Where the step before ended; none for the first.
+        from: Option<LockId>,
     },
     /// Go on with the oldest end.
     Continue,

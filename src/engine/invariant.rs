@@ -38,7 +38,34 @@ impl Shard {
                 format!("{slot:?} keeps a value only while it waits")
             })?;
         }
+        self.check_orphans()?;
         self.check_sessions()
+    }
+
+    /// O1: what is listed has no session, and a lock with a session has its parent lock there.
+    fn check_orphans(&self) -> Result<(), String> {
+        let mut found = 0;
+        for (lockspace, levels, locks) in self.orphans.lists() {
+            let before = found;
+            for (depth, level) in levels.iter().enumerate() {
+                for lock in level.iter(&self.locks, Which::Session) {
+                    let lock = &self.locks[lock];
+                    let resource = &self.resources[lock.resource];
+                    let in_place = resource.lockspace == lockspace && usize::from(resource.depth) == depth;
+                    ensure(in_place, || "orphans are listed by lockspace and depth".into())?;
+                    let rests = lock.session.is_none() && matches!(lock.at, At::Granted { .. });
+                    ensure(rests, || "an orphan has no session and is granted".into())?;
+                    found += 1;
+                }
+            }
+            ensure(found - before == locks as usize && locks > 0, || "orphans are counted".into())?;
+        }
+        ensure(found == self.orphans.len(), || "every orphan that has a key is listed once".into())?;
+        let with_session = self.locks.iter().filter(|(_, lock)| lock.session.is_some());
+        let mut parents = with_session.filter_map(|(_, lock)| Some((lock.session, lock.parent?)));
+        ensure(parents.all(|(session, parent)| self.locks[parent].session == session), || {
+            "a lock and its parent lock have one session".into()
+        })
     }
 
     fn check_summaries(&self, slot: ResourceSlot, resource: &Resource) -> Result<(), String> {

@@ -4,8 +4,8 @@
 //! has an answer, a bad one is refused. Same inputs, same outputs, on every machine.
 //!
 //! Read in this order: `time limits input output` (what goes in and out), `slab lock resource tree shard` (the data),
-//! `compat grant enq convert deq cancel value_block blocking fence path undo end` (the rules of `docs/locking.md`, cited by
-//! number), `deadline`, `session` (the register of one session: numbers, handles, retained answers), `show` and
+//! `compat grant enq convert deq cancel value_block blocking fence path undo end orphan` (the rules of `docs/locking.md`,
+//! cited by number), `deadline`, `session` (the register of one session: numbers, handles, retained answers), `show` and
 //! `invariant` (looking, never changing).
 //!
 //! Nothing in this room reads a clock, knows a socket, spawns a thread, writes a log line or draws a random number.
@@ -25,6 +25,7 @@ mod input;
 mod invariant;
 mod limits;
 mod lock;
+mod orphan;
 mod output;
 mod path;
 mod planted;

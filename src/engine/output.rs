@@ -48,6 +48,13 @@ pub enum Said {
         /// For NOTQUEUED, how many wait or convert there; for RECOVERING, the milliseconds left.
         waiting: u32,
     },
+    /// Answer: so many orphans are gone.
+    Purged {
+        /// How many.
+        released: u64,
+        /// Where to go on; none at the end.
+        next: Option<LockId>,
+    },
     /// Event: a queued request is granted.
     GrantedLater(Grant),
     /// Event: a queued path is granted.
@@ -110,7 +117,8 @@ impl Said {
             | Said::Queued { .. }
             | Said::Done(_)
             | Said::Released { .. }
-            | Said::Refused { .. } => true,
+            | Said::Refused { .. }
+            | Said::Purged { .. } => true,
             Said::GrantedLater(_)
             | Said::PathGrantedLater { .. }
             | Said::Ended { .. }
@@ -135,6 +143,7 @@ impl Said {
             | Said::Done(_)
             | Said::Released { frees: false, .. }
             | Said::Refused { .. }
+            | Said::Purged { .. }
             | Said::GrantedLater(_)
             | Said::PathGrantedLater { .. }
             | Said::Ended { holds: Some(_), .. }

@@ -8,6 +8,7 @@ use super::end::Ending;
 use super::input::{Ask, Input, LockRef};
 use super::limits::Limits;
 use super::lock::{At, List, Lock, LockSlot, ResourceSlot, SessionSlot, Which};
+use super::orphan::Orphans;
 use super::output::{Output, Said};
 use super::path::Paths;
 use super::resource::Resource;
@@ -35,6 +36,8 @@ pub(super) struct Attendance {
     pub(super) session: SessionId,
     /// E1: its locks are sealed.
     pub(super) sealed: bool,
+    /// O1: what its orphans are to be found by; known when its end begins.
+    pub(super) orphan_key: Box<[u8]>,
     /// Its locks by depth, oldest first.
     pub(super) levels: Vec<List>,
     pub(super) locks: u32,
@@ -78,6 +81,7 @@ pub struct Shard {
     pub(super) reasons: Map<LockSlot, Box<[u8]>>,
     pub(super) values: Map<LockSlot, Box<[u8]>>,
     pub(super) paths: Paths,
+    pub(super) orphans: Orphans,
     pub(super) endings: VecDeque<Ending>,
     pub(super) work: VecDeque<Work>,
     /// G10: until then nothing is granted.
@@ -110,6 +114,7 @@ impl Shard {
             reasons: map(hash_seed),
             values: map(hash_seed),
             paths: Paths::new(hash_seed),
+            orphans: Orphans::new(hash_seed),
             endings: VecDeque::new(),
             work: VecDeque::new(),
             recovering: None,
@@ -134,8 +139,16 @@ impl Shard {
             }
             Input::Deq { session, lock, flags, value } => self.deq(session, lock, flags, value, out),
             Input::Cancel { session, lock, flags } => self.cancel(session, lock, flags, out),
-            Input::SealSession { session, end } => self.seal_session(session, end),
-            Input::SealSublocks { session, lock, flags } => self.seal_sublocks(session, lock, flags, out),
+            Input::SealSession { session, end, orphan_key } => self.seal_session(session, end, orphan_key),
+            Input::SealSublocks { session, lock, flags, orphan_key } => {
+                self.seal_sublocks(session, lock, flags, orphan_key, out);
+            }
+            Input::Adopt { ask, handle, under, name, orphan_key } => {
+                self.adopt(&ask, handle, under, name, orphan_key, out);
+            }
+            Input::Purge { lockspace, root, orphan_key, from } => {
+                self.purge(lockspace, root, orphan_key, from, out);
+            }
             Input::Continue => self.continue_end(out),
             Input::Tick => self.tick(out),
             Input::SetPolicy { lockspace, policy } => self.set_policy(lockspace, policy),
@@ -220,18 +233,32 @@ impl Shard {
 
     /// Enters a lock into the list of its session; the lock's queue is the caller's business.
     pub(super) fn attend(&mut self, ask: &Ask<'_>, lock: Lock, depth: u8) -> LockSlot {
-        let session = match self.sessions.get(&ask.session) {
+        let lockspace = self.resources[lock.resource].lockspace;
+        let slot = self.locks.insert(lock);
+        self.enlist(ask.session, slot, depth);
+        if let Some(parent) = self.locks[slot].parent {
+            self.locks[parent].sublocks += 1;
+        }
+        if let Some(space) = self.space_mut(lockspace) {
+            space.locks += 1;
+        }
+        self.note_reason(slot, ask.reason);
+        slot
+    }
+
+    /// Puts a lock without session into the list of this one.
+    pub(super) fn enlist(&mut self, whose: SessionId, slot: LockSlot, depth: u8) {
+        let session = match self.sessions.get(&whose) {
             Some(slot) => *slot,
             None => {
-                let attendance =
-                    Attendance { session: ask.session, sealed: false, levels: Vec::new(), locks: 0 };
+                let (levels, orphan_key) = (Vec::new(), Box::default());
+                let attendance = Attendance { session: whose, sealed: false, orphan_key, levels, locks: 0 };
                 let slot = self.attendances.insert(attendance);
-                self.sessions.insert(ask.session, slot);
+                self.sessions.insert(whose, slot);
                 slot
             }
         };
-        let lockspace = self.resources[lock.resource].lockspace;
-        let slot = self.locks.insert(Lock { session: Some(session), ..lock });
+        self.locks[slot].session = Some(session);
         let attendance = &mut self.attendances[session];
         let depth = usize::from(depth);
         if attendance.levels.len() <= depth {
@@ -239,22 +266,21 @@ impl Shard {
         }
         attendance.levels[depth].push_back(&mut self.locks, Which::Session, slot);
         attendance.locks += 1;
-        if let Some(parent) = self.locks[slot].parent {
-            self.locks[parent].sublocks += 1;
-        }
-        if let Some(space) = self.space_mut(lockspace) {
-            space.locks += 1;
-        }
-        if !ask.reason.is_empty() {
-            self.locks[slot].marks.reason = true;
-            self.reasons.insert(slot, ask.reason.into());
-        }
-        slot
     }
 
-    /// Takes a lock out of the list of its session; it goes, or becomes an orphan.
+    /// Keeps why a lock is asked for, in place of what was kept before.
+    pub(super) fn note_reason(&mut self, slot: LockSlot, reason: &[u8]) {
+        let had_reason = std::mem::replace(&mut self.locks[slot].marks.reason, !reason.is_empty());
+        if !reason.is_empty() {
+            self.reasons.insert(slot, reason.into());
+        } else if had_reason {
+            self.reasons.remove(&slot);
+        }
+    }
+
+    /// Takes a lock out of the list of its session, or of the orphans; it goes, or changes from one to the other.
     pub(super) fn unattend(&mut self, slot: LockSlot) {
-        let Some(session) = self.locks[slot].session.take() else { return };
+        let Some(session) = self.locks[slot].session.take() else { return self.leave_orphans(slot) };
         self.step_over(slot);
         let depth = usize::from(self.resources[self.locks[slot].resource].depth);
         let attendance = &mut self.attendances[session];

@@ -152,7 +152,7 @@ impl Shard {
             && filter.root.as_ref().is_none_or(|wanted| wanted == root())
     }
 
-    fn root_of(&self, resource: ResourceSlot) -> ResourceSlot {
+    pub(super) fn root_of(&self, resource: ResourceSlot) -> ResourceSlot {
         let mut root = resource;
         while let Some(parent) = self.resources[root].parent {
             root = parent;

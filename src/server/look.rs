@@ -121,6 +121,7 @@ pub(super) fn open(
         ttl_ms: asked.ttl_ms,
         bound: asked.bind_connection,
         secret,
+        orphan_key: asked.orphan_key,
     };
     let cell = house.log.open_session(now, about);
     house.leases.watch(&cell);

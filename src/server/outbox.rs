@@ -66,6 +66,7 @@ fn reply(said: &Said) -> Reply {
         Said::Refused { status, blocker, waiting } => {
             Reply::Refused { status: *status, blocker: *blocker, detail: *waiting }
         }
+        Said::Purged { released, .. } => Reply::Purged { released: *released },
         Said::GrantedLater(_)
         | Said::PathGrantedLater { .. }
         | Said::Ended { .. }
@@ -98,6 +99,7 @@ fn event(said: &Said) -> Event {
         | Said::Done(_)
         | Said::Released { .. }
         | Said::Refused { .. }
+        | Said::Purged { .. }
         | Said::Gone { .. } => unreachable!("an answer is no event: {said:?}"),
     }
 }

@@ -6,7 +6,7 @@
 use crate::engine::{Ask, Input, LockRef, Under, session::Call};
 use enq_protocol::{
     vocabulary::{Handle, ResourceName, SessionId, Status},
-    wire::{Cancel, Convert, Deq, DeqAll, Enq, EnqPath, Request, Space},
+    wire::{Adopt, Cancel, Convert, Deq, DeqAll, Enq, EnqPath, Purge, Request, Space},
 };
 
 /// Room for the names and handles of one request.
@@ -31,11 +31,20 @@ pub fn call<'a>(request: Request<'a>, session: SessionId, room: &'a mut Room) ->
             Call::Lock(Input::Deq { session, lock: LockRef::Handle(handle), flags, value })
         }
         Request::DeqAll(DeqAll { under: Some(handle), flags }) => {
-            Call::Lock(Input::SealSublocks { session, lock: LockRef::Handle(handle), flags })
+            // The session's own orphan key is known where the request is executed.
+            let (lock, orphan_key) = (LockRef::Handle(handle), &[][..]);
+            Call::Lock(Input::SealSublocks { session, lock, flags, orphan_key })
         }
         Request::DeqAll(DeqAll { under: None, flags }) => Call::ReleaseAll { flags },
         Request::Cancel(Cancel { handle, flags }) => {
             Call::Lock(Input::Cancel { session, lock: LockRef::Handle(handle), flags })
+        }
+        Request::Adopt(adopt) => adoption(&adopt, session, room),
+        Request::Purge(Purge { lockspace, root, orphan_key }) => {
+            match root.map(ResourceName::new).transpose() {
+                Ok(root) => Call::Purge { lockspace, root, orphan_key },
+                Err(_) => Call::Refused(Status::BadName),
+            }
         }
         Request::Space(Space::Create { name, policy, exclusive }) => {
             Call::CreateSpace { name, policy, exclusive }
@@ -67,6 +76,26 @@ fn new_lock<'a>(enq: &Enq<'a>, session: SessionId, room: &'a mut Room) -> Call<'
         None => Under::Lockspace(enq.lockspace),
     };
     Call::Lock(Input::Enq { ask, handle: enq.handle, under, name })
+}
+
+fn adoption<'a>(adopt: &Adopt<'a>, session: SessionId, room: &'a mut Room) -> Call<'a> {
+    let Ok(name) = ResourceName::new(adopt.name) else { return Call::Refused(Status::BadName) };
+    room.path.push(name);
+    let Some(name) = room.path.last() else { return Call::Refused(Status::BadName) };
+    let ask = Ask {
+        session,
+        mode: adopt.mode,
+        flags: adopt.flags,
+        owner: adopt.owner,
+        timeout_ms: None,
+        priority: adopt.priority,
+        reason: adopt.reason,
+    };
+    let under = match adopt.parent {
+        Some(parent) => Under::Parent(LockRef::Handle(parent)),
+        None => Under::Lockspace(adopt.lockspace),
+    };
+    Call::Lock(Input::Adopt { ask, handle: adopt.handle, under, name, orphan_key: adopt.orphan_key })
 }
 
 fn new_path<'a>(enq: EnqPath<'a>, session: SessionId, room: &'a mut Room) -> Call<'a> {

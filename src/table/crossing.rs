@@ -1,14 +1,17 @@
-//! What crosses shards: the ends of sessions, and the release of all that one has (rules T6, E1-E3).
+//! What crosses shards: the ends of sessions, the release of all that one has, and purges (rules T6, E1-E3, O4).
 //!
 //! An end seals everything first, shard by shard, and then removes at most 256 locks at a time, with the mutex released
 //! in between. Other sessions' ends in the same shard are gone on with on the way; what nobody finishes, the visits do.
 
-use super::{AnswerAs, Asker, Request, Scratch, SessionCell, Table, execute::done};
-use crate::engine::{
-    End, Input, Instant,
-    session::{Ended, Register, Started},
+use super::{
+    AnswerAs, Asker, Request, Scratch, SessionCell, Table,
+    execute::{done, refuse},
 };
-use enq_protocol::vocabulary::{Place, Status};
+use crate::engine::{
+    End, Input, Instant, Said,
+    session::{Ended, Register, Started, Told},
+};
+use enq_protocol::vocabulary::{LockId, LockspaceId, Place, ResourceName, Status};
 
 /// Steps that whoever ends a session in disorder takes himself in one shard; the visits take the rest.
 const STEPS_AT_ONCE: usize = 16;
@@ -59,7 +62,8 @@ impl Table {
         let session = cell.id;
         for number in &touched {
             self.with_shard(*number, scratch, |table, shard, scratch| {
-                let seal = Input::SealSession { session, end: End::Died };
+                let orphan_key = &*cell.about.orphan_key;
+                let seal = Input::SealSession { session, end: End::Died, orphan_key };
                 table.step(shard, now, seal, None, scratch);
             });
         }
@@ -71,6 +75,43 @@ impl Table {
                 }
             }
         }
+    }
+
+    /// Releases the orphans with a key, shard by shard and a few at a time (O4); of one root they are all in one.
+    pub(super) fn purge(
+        &self,
+        now: Instant,
+        (cell, register): (&SessionCell, &mut Register),
+        request: Request,
+        (lockspace, root, orphan_key): (LockspaceId, Option<&ResourceName>, &[u8]),
+        scratch: &mut Scratch,
+    ) {
+        if !self.has_space(lockspace) {
+            return refuse((cell, register), request, Status::NoSuchSpace);
+        }
+        let only = root.map(|root| self.shard_of(lockspace, root));
+        let (mut all, mut last) = (0, Place::NOWHERE);
+        for number in (0..=u8::MAX).filter(|number| only.is_none_or(|only| only == *number)) {
+            let mut from: Option<LockId> = None;
+            loop {
+                let input = Input::Purge { lockspace, root, orphan_key, from };
+                let (said, place) = self.with_shard(number, scratch, |table, shard, scratch| {
+                    (table.step(shard, now, input, None, scratch), shard.place())
+                });
+                let Some(Said::Purged { released, next }) = said else {
+                    unreachable!("a purge is answered with what it did, not {said:?}")
+                };
+                if released > 0 {
+                    (all, last) = (all + released, place);
+                }
+                match next {
+                    Some(next) => from = Some(next),
+                    None => break,
+                }
+            }
+        }
+        let said = Said::Purged { released: all, next: None };
+        asker((cell, register), request).answer(last, Told::Answer { request: request.number, said });
     }
 
     /// Seals every lock of a session, in every shard, and removes them all. Says where the last step was.
@@ -86,7 +127,8 @@ impl Table {
         let mut asker = asker((cell, register), request);
         for number in &touched {
             self.with_shard(*number, scratch, |table, shard, scratch| {
-                let seal = Input::SealSession { session: cell.id, end };
+                let orphan_key = &*cell.about.orphan_key;
+                let seal = Input::SealSession { session: cell.id, end, orphan_key };
                 table.step(shard, now, seal, Some(&mut asker), scratch);
             });
         }

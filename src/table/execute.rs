@@ -56,6 +56,9 @@ impl Table {
                 self.release_all(now, (cell, register), request, invalidate, scratch);
             }
             Call::ReleaseAll { .. } => refuse((cell, register), request, Status::BadParam),
+            Call::Purge { lockspace, root, orphan_key } => {
+                self.purge(now, (cell, register), request, (lockspace, root.as_ref(), orphan_key), scratch);
+            }
             Call::Refused(status) => refuse((cell, register), request, status),
             Call::Close => {
                 self.close(now, (cell, register), request, scratch);
@@ -107,7 +110,7 @@ impl Table {
     /// What a request means: its shard, its locks, and whether its session may have it.
     fn route<'a>(
         &self,
-        cell: &SessionCell,
+        cell: &'a SessionCell,
         register: &mut Register,
         mut input: Input<'a>,
     ) -> Result<Routed<'a>, Status> {
@@ -122,6 +125,16 @@ impl Table {
                     Under::Parent(parent) => resolve(register, parent)?,
                 };
                 answer = may_wait(cell, register, &mut ask.flags);
+                started = Started::Lock(*handle);
+                register.touch(shard);
+                shard
+            }
+            Input::Adopt { handle, under, name, .. } => {
+                may_start(cell, register, &[*handle])?;
+                let shard = match under {
+                    Under::Lockspace(lockspace) => self.shard_of(*lockspace, name),
+                    Under::Parent(parent) => resolve(register, parent)?,
+                };
                 started = Started::Lock(*handle);
                 register.touch(shard);
                 shard
@@ -150,7 +163,11 @@ impl Table {
                 }
                 resolve(register, lock)?
             }
-            Input::Cancel { lock, .. } | Input::SealSublocks { lock, .. } => resolve(register, lock)?,
+            Input::SealSublocks { lock, orphan_key, .. } => {
+                *orphan_key = &cell.about.orphan_key;
+                resolve(register, lock)?
+            }
+            Input::Cancel { lock, .. } => resolve(register, lock)?,
             Input::SealSession { .. }
             | Input::Continue
             | Input::Tick
@@ -158,6 +175,7 @@ impl Table {
             | Input::ForceRelease { .. }
             | Input::EndRequest { .. }
             | Input::SetPriority { .. }
+            | Input::Purge { .. }
             | Input::RaiseEpoch { .. } => return Err(Status::Unsupported),
         };
         Ok(Routed { shard, input, started, answer })
@@ -210,7 +228,7 @@ pub(super) fn done(request: Request, status: Status) -> Told {
 }
 
 /// Refuses a request that no shard saw.
-fn refuse(session: (&SessionCell, &mut Register), request: Request, status: Status) {
+pub(super) fn refuse(session: (&SessionCell, &mut Register), request: Request, status: Status) {
     let said = Said::Refused { status, blocker: None, waiting: 0 };
     answer(session, request, Told::Answer { request: request.number, said });
 }

@@ -38,11 +38,13 @@ pub struct About {
     pub bound: bool,
     /// What opens it again.
     pub secret: [u8; 16],
+    /// What its orphans are to be found by; empty if nobody is to find them.
+    pub orphan_key: Box<[u8]>,
 }
 
 impl fmt::Debug for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The secret is shown to nobody, logs included.
+        // The secret and the orphan key are shown to nobody, logs included.
         f.debug_struct("About").field("name", &self.name).field("peer", &self.peer).finish_non_exhaustive()
     }
 }

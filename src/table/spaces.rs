@@ -105,6 +105,11 @@ impl Table {
         spaces.named(name).map(|(id, space)| self.view(id, space))
     }
 
+    /// Is there a lockspace with this number?
+    pub(super) fn has_space(&self, lockspace: LockspaceId) -> bool {
+        self.spaces.lock().find(lockspace).is_ok()
+    }
+
     /// All lockspaces, by number.
     #[must_use]
     pub fn show_spaces(&self) -> Vec<LockspaceView> {

@@ -93,9 +93,10 @@ impl ByHand {
             Said::Ended { handle, status, .. } => Some(format!("{}!{status}", named(handle))),
             Said::Demoted { handle } => Some(format!("{}>DEMOTED", named(handle))),
             Said::Blocking { handle, mode, .. } => Some(format!("{}~{mode}", named(handle))),
-            said @ (Said::PathGranted { .. } | Said::PathGrantedLater { .. } | Said::Revoked { .. }) => {
-                panic!("no case can cause {said:?}")
-            }
+            said @ (Said::PathGranted { .. }
+            | Said::PathGrantedLater { .. }
+            | Said::Revoked { .. }
+            | Said::Purged { .. }) => panic!("no case can cause {said:?}"),
         }
     }
 }
@@ -153,7 +154,8 @@ impl Driver for ByHand {
             }
             Operation::Die { owner } => {
                 let session = self.session(owner);
-                let mut events = self.step(None, Input::SealSession { session, end: End::Died });
+                let mut events =
+                    self.step(None, Input::SealSession { session, end: End::Died, orphan_key: b"" });
                 while self.shard.has_ending() {
                     events.extend(self.step(None, Input::Continue));
                 }

@@ -191,9 +191,9 @@ impl<'a> ByWire<'a> {
             Said::Event(Event::Ended { handle, status, .. }) => Some(format!("{}!{status}", name(handle))),
             Said::Event(Event::Demoted { handle }) => Some(format!("{}>DEMOTED", name(handle))),
             Said::Event(Event::Blocking { handle, mode, .. }) => Some(format!("{}~{mode}", name(handle))),
-            Said::Answer(Reply::PathGranted { .. } | Reply::Space(_))
+            Said::Answer(Reply::PathGranted { .. } | Reply::Space(_) | Reply::Purged { .. })
             | Said::Event(Event::PathGranted { .. } | Event::Revoked { .. }) => {
-                panic!("no case asks for paths, lockspaces or administrators")
+                panic!("no case asks for paths, lockspaces, purges or administrators")
             }
         }
     }

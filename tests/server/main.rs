@@ -9,6 +9,7 @@ mod hostile;
 mod judged;
 mod leases;
 mod locks;
+mod orphans;
 mod resume;
 mod speaker;
 mod storm;

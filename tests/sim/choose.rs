@@ -25,6 +25,8 @@ pub(crate) struct Taste {
     favourites: Vec<Flags>,
     blkast: u32,
     trees: u32,
+    /// New locks are PERSISTENT this many times in a hundred, beside what the flags say.
+    persistent: u32,
     fullness: usize,
     unusual_policies: bool,
 }
@@ -48,6 +50,7 @@ impl Taste {
             favourites,
             blkast: random.random_range(0..=100),
             trees: *[0, 20, 50].choose(random).expect("not empty"),
+            persistent: *[0, 0, 50].choose(random).expect("not empty"),
             fullness: random.random_range(4..=24),
             unusual_policies: random.random_ratio(1, 3),
         }
@@ -62,7 +65,8 @@ impl Taste {
     fn command(&mut self, random: &mut StdRng, pair: &Pair) -> Command {
         let locks = &pair.model.locks;
         let crowded = locks.len() > self.fullness;
-        let weights: [u32; 13] = [
+        let orphans = locks.iter().filter(|lock| lock.session.is_none()).count();
+        let weights: [u32; 15] = [
             if crowded { 8 } else { 30 },
             if locks.is_empty() { 1 } else { 22 },
             if crowded { 25 } else { 9 },
@@ -76,6 +80,8 @@ impl Taste {
             2,
             1,
             1,
+            if orphans > 0 { 12 } else { 1 },
+            if orphans > 3 { 5 } else { 1 },
         ];
         let mut dice = random.random_range(0..weights.iter().sum());
         let mut choice = 0;
@@ -113,8 +119,58 @@ impl Taste {
                 let (_, lock) = self.lock(random, pair, |_| true);
                 Command::SetPriority { lock, priority: *PRIORITIES.choose(random).expect("not empty") }
             }
-            _ => Command::RaiseEpoch { epoch: random.random_range(0..5) },
+            12 => Command::RaiseEpoch { epoch: random.random_range(0..5) },
+            13 => self.adopt(random, pair),
+            _ => self.purge(random, pair),
         }
+    }
+
+    /// An orphan for somebody, mostly under its own key and in its own mode.
+    fn adopt(&self, random: &mut StdRng, pair: &Pair) -> Command {
+        let locks = &pair.model.locks;
+        let orphans: Vec<&Lock> = locks.iter().filter(|lock| lock.session.is_none()).collect();
+        // Those that can be adopted: roots, and what stands below a lock with a session.
+        let parent = |lock: &Lock| locks.iter().find(|other| Some(other.id) == lock.parent);
+        let within_reach = |lock: &&&Lock| parent(lock).is_none_or(|parent| parent.session.is_some());
+        let near: Vec<&&Lock> = orphans.iter().filter(within_reach).collect();
+        let orphan = near.choose(random).map(|lock| **lock).or(orphans.choose(random).copied());
+        let any_key = *["", "k1", "k2"].choose(random).expect("three");
+        let Some(orphan) = orphan else {
+            let session = self.session(random);
+            let ask = self.ask(random, session, Flags::OF_ADOPT);
+            let (handle, under) = (self.handle(random, pair, session, &[]), Under::Space(0));
+            return Command::Adopt { ask, handle, under, name: "a", orphan_key: any_key };
+        };
+        let mostly = |random: &mut StdRng| !random.random_ratio(1, 8);
+        let parent = parent(orphan);
+        let session = parent.and_then(|parent| parent.session).filter(|_| mostly(random));
+        let session = session.unwrap_or_else(|| self.session(random));
+        let name_of = |id: u64| pair.known.iter().find(|(_, known)| **known == id).map(|(name, _)| *name);
+        let under = match parent.and_then(|parent| name_of(parent.id)) {
+            Some(name) => Under::Lock(Which { name, by_handle: false }),
+            None => Under::Space(orphan.at.0),
+        };
+        let mut ask = self.ask(random, session, Flags::OF_ADOPT);
+        if let Some(held) = orphan.held.filter(|_| mostly(random)) {
+            ask.mode = held;
+        }
+        let own_key = orphan.orphan.map_or("", |(_, key)| key);
+        let orphan_key = if mostly(random) { own_key } else { any_key };
+        let name = orphan.at.1.last().expect("a resource has a name");
+        Command::Adopt { ask, handle: self.handle(random, pair, session, &[]), under, name, orphan_key }
+    }
+
+    fn purge(&self, random: &mut StdRng, pair: &Pair) -> Command {
+        let (_, lock) = self.lock(random, pair, |lock| lock.session.is_none());
+        let known = pair.known.get(&lock.name).and_then(|id| pair.model.lock(*id));
+        let own_key = known.and_then(|lock| lock.orphan).map(|(_, key)| key);
+        let any_key = *["", "k1", "k2"].choose(random).expect("three");
+        let orphan_key = own_key.filter(|_| !random.random_ratio(1, 8)).unwrap_or(any_key);
+        let roots = &ROOTS[..self.roots];
+        let root = random.random_bool(0.3).then(|| *roots.choose(random).expect("not empty"));
+        let from = random.random_ratio(1, 6).then_some(lock);
+        let space = known.map_or_else(|| self.space(random), |lock| lock.at.0);
+        Command::Purge { space, root, orphan_key, from }
     }
 
     fn session(&self, random: &mut StdRng) -> u64 {
@@ -180,6 +236,9 @@ impl Taste {
         let mut mode = self.mode(random);
         if flags.0 & Flags::EXPEDITE.0 != 0 && !random.random_ratio(1, 10) {
             mode = LockMode::Nl;
+        }
+        if random.random_ratio(self.persistent, 100) {
+            flags |= Flags::PERSISTENT;
         }
         if random.random_ratio(1, 60) {
             (flags, mode) = (flags | Flags::EXPEDITE, LockMode::Nl);

@@ -6,7 +6,7 @@
 use crate::model::Model;
 use crate::translate::{self, Owned};
 use crate::words::{Command, End, Event, Name, Place, Step, Under, What, Which};
-use enq::engine::{Instant, Limits, Output, Planted, Shard};
+use enq::engine::{Instant, Limits, Output, Planted, Said, Shard};
 use enq_protocol::vocabulary::{LockFilter, LockId, LockView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -89,6 +89,13 @@ impl Pair {
                 fresh(ask.session, *handle) && self.may_name(ask.session, parent)
             }
             Command::New { ask, handle, .. } => fresh(ask.session, *handle),
+            Command::Adopt { ask, handle, under, .. } => {
+                let names_it = match under {
+                    Under::Lock(parent) => self.may_name(ask.session, parent),
+                    Under::Space(_) => true,
+                };
+                fresh(ask.session, *handle) && names_it
+            }
             Command::Path { ask, handles, .. } => handles.iter().all(|handle| fresh(ask.session, *handle)),
             Command::Convert { session, lock, .. }
             | Command::Release { session, lock, .. }
@@ -123,7 +130,7 @@ impl Pair {
         let mut outputs = Vec::new();
         let owned = Owned::new(command, &self.known, &self.shard, self.now());
         self.shard.step(self.now(), owned.input(command), &mut outputs);
-        if let Command::New { ask, handle, .. } = command {
+        if let Command::New { ask, handle, .. } | Command::Adopt { ask, handle, .. } = command {
             self.used.insert((ask.session, *handle));
         }
         if let Command::Path { ask, handles, .. } = command {
@@ -135,6 +142,12 @@ impl Pair {
         let _ = writeln!(self.said, "{outputs:?}");
         if self.shard.statistics().delayed > 0 {
             self.said.push_str("some are delayed\n");
+        }
+        if let (Command::Adopt { under, .. }, Some(Said::Granted(_))) =
+            (command, outputs.first().map(|output| &output.said))
+        {
+            let word = if matches!(under, Under::Lock(_)) { "adopted a sublock" } else { "adopted a root" };
+            let _ = writeln!(self.said, "{word}");
         }
         let named = self.named()?;
         let model = self.model.step(self.now, command, &self.known, &named);
@@ -162,7 +175,10 @@ impl Pair {
         for view in self.table() {
             let Some(session) = view.session else { continue };
             let name = (session.0, view.handle.number());
-            if self.known.get(&name) != Some(&view.lock.0) && !self.ids.insert(view.lock.0) {
+            // O1: an orphan keeps its id, whoever adopts it.
+            let was_orphan = self.model.lock(view.lock.0).is_some_and(|lock| lock.session.is_none());
+            let is_known = was_orphan || self.known.get(&name) == Some(&view.lock.0);
+            if !is_known && !self.ids.insert(view.lock.0) {
                 return Err(format!("the id {} was used before", view.lock));
             }
             if named.insert(name, view.lock.0).is_some() {
@@ -207,7 +223,7 @@ impl Pair {
             }
             if let What::Refused { .. } = event.what {
                 match command {
-                    Command::New { ask, handle, .. } => {
+                    Command::New { ask, handle, .. } | Command::Adopt { ask, handle, .. } => {
                         self.used.remove(&(ask.session, *handle));
                     }
                     Command::Path { ask, handles, .. } => {

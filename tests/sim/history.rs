@@ -73,7 +73,7 @@ pub(crate) fn quietly<T>(act: impl FnOnce() -> T) -> T {
 }
 
 /// What a campaign must have seen the engine say.
-const MARKS: [&str; 36] = [
+const MARKS: [&str; 41] = [
     "Granted(",
     "GrantedLater",
     "PathGranted {",
@@ -110,6 +110,11 @@ const MARKS: [&str; 36] = [
     "stored: true",
     "valid: false",
     "holds: Some",
+    "adopted a root",
+    "adopted a sublock",
+    "NOSUCHORPHAN",
+    "WRONGMODE",
+    "Purged { released: 2",
 ];
 
 /// A history that shows a difference.

@@ -1,7 +1,7 @@
 //! Between the words of the tests and the types of the engine.
 
 use crate::words::{
-    Ask, Block, Command, End, Event, Grant, Level, Name, Seen, SeenResource, Under, What, Which,
+    Ask, Block, Command, End, Event, Grant, Level, Name, Seen, SeenResource, Under, What, Which, orphan_key,
 };
 use enq::engine::{self, Input, Instant, LockRef, Output, Said, Shard};
 use enq_protocol::vocabulary::{
@@ -56,6 +56,7 @@ pub(crate) struct Owned {
     lock: Option<LockRef>,
     id: LockId,
     version: u64,
+    from: Option<LockId>,
 }
 
 impl Owned {
@@ -64,13 +65,24 @@ impl Owned {
         let lock = |which: Which| {
             if which.by_handle { LockRef::Handle(handle(which.name.1)) } else { LockRef::Id(id(which)) }
         };
-        let mut owned = Owned { names: Vec::new(), handles: Vec::new(), lock: None, id: NOBODY, version: 0 };
+        let mut owned =
+            Owned { names: Vec::new(), handles: Vec::new(), lock: None, id: NOBODY, version: 0, from: None };
         match command {
             Command::New { under, name: resource, .. } => {
                 owned.names = vec![name(resource)];
                 if let Under::Lock(which) = under {
                     owned.lock = Some(lock(*which));
                 }
+            }
+            Command::Adopt { under, name: resource, .. } => {
+                owned.names = vec![name(resource)];
+                if let Under::Lock(which) = under {
+                    owned.lock = Some(lock(*which));
+                }
+            }
+            Command::Purge { root, from, .. } => {
+                owned.names = root.iter().map(|root| name(root)).collect();
+                owned.from = from.map(id);
             }
             Command::Path { handles, path: names, .. } => {
                 owned.names = path(names);
@@ -97,16 +109,20 @@ impl Owned {
         self.lock.unwrap_or(LockRef::Id(NOBODY))
     }
 
+    fn under(&self, under: Under) -> engine::Under {
+        match under {
+            Under::Space(number) => engine::Under::Lockspace(space(number)),
+            Under::Lock(_) => engine::Under::Parent(self.lock()),
+        }
+    }
+
     /// The command as the engine wants it.
     pub(crate) fn input<'a>(&'a self, command: &'a Command) -> Input<'a> {
         match command {
             Command::New { ask: said, handle: number, under, .. } => Input::Enq {
                 ask: ask(said),
                 handle: handle(*number),
-                under: match under {
-                    Under::Space(number) => engine::Under::Lockspace(space(*number)),
-                    Under::Lock(_) => engine::Under::Parent(self.lock()),
-                },
+                under: self.under(*under),
                 name: self.names.first().expect("a new lock has a name"),
             },
             Command::Path { ask: said, space: number, .. } => Input::EnqPath {
@@ -134,11 +150,27 @@ impl Owned {
                 Input::Cancel { session: SessionId(*session), lock: self.lock(), flags: *flags }
             }
             Command::ReleaseSublocks { session, flags, .. } => {
-                Input::SealSublocks { session: SessionId(*session), lock: self.lock(), flags: *flags }
+                let (session, lock) = (SessionId(*session), self.lock());
+                let orphan_key = orphan_key(session.0).as_bytes();
+                Input::SealSublocks { session, lock, flags: *flags, orphan_key }
             }
             Command::EndSession { session, end: why } => {
-                Input::SealSession { session: SessionId(*session), end: end(*why) }
+                let orphan_key = orphan_key(*session).as_bytes();
+                Input::SealSession { session: SessionId(*session), end: end(*why), orphan_key }
             }
+            Command::Adopt { ask: said, handle: number, under, orphan_key, .. } => Input::Adopt {
+                ask: ask(said),
+                handle: handle(*number),
+                under: self.under(*under),
+                name: self.names.first().expect("an orphan has a name"),
+                orphan_key: orphan_key.as_bytes(),
+            },
+            Command::Purge { space: number, orphan_key, .. } => Input::Purge {
+                lockspace: space(*number),
+                root: self.names.first(),
+                orphan_key: orphan_key.as_bytes(),
+                from: self.from,
+            },
             Command::Continue => Input::Continue,
             Command::Tick => Input::Tick,
             Command::SetPolicy { space: number, policy } => {
@@ -207,6 +239,9 @@ pub(crate) fn event(output: &Output) -> Event {
         }
         Said::Ended { handle, status, holds, record } => {
             What::Ended { handle: handle.number(), status: *status, holds: *holds, record: *record }
+        }
+        Said::Purged { released, next } => {
+            What::Purged { released: *released, next: next.map(|lock| lock.0) }
         }
         Said::Gone { handle } => What::Gone { handle: handle.number() },
         Said::Demoted { handle } => What::Demoted { handle: handle.number() },

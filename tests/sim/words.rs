@@ -33,6 +33,11 @@ pub(crate) struct Ask {
     pub(crate) reason: &'static str,
 }
 
+/// The orphan key of a session of these tests; some have none.
+pub(crate) fn orphan_key(session: u64) -> &'static str {
+    ["", "k1", "k2"][usize::try_from(session % 3).expect("below three")]
+}
+
 /// Where a new lock goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Under {
@@ -91,6 +96,21 @@ pub(crate) enum Command {
     EndSession {
         session: u64,
         end: End,
+    },
+    /// Take over an orphan.
+    Adopt {
+        ask: Ask,
+        handle: u32,
+        under: Under,
+        name: &'static str,
+        orphan_key: &'static str,
+    },
+    /// One step of a purge; `from` is where the step before ended, if it was one.
+    Purge {
+        space: u32,
+        root: Option<&'static str>,
+        orphan_key: &'static str,
+        from: Option<Which>,
     },
     Continue,
     Tick,
@@ -212,6 +232,11 @@ pub(crate) enum What {
     },
     Gone {
         handle: u32,
+    },
+    /// So many orphans are gone; where the purge goes on.
+    Purged {
+        released: u64,
+        next: Option<u64>,
     },
 }
 

@@ -34,6 +34,7 @@ pub(crate) struct Cast {
     spaces: Vec<String>,
     grants: Vec<Seq>,
     gone: Vec<SessionId>,
+    adopting: bool,
 }
 
 /// An id that no lock ever had.
@@ -91,9 +92,17 @@ impl Cast {
     /// The id of a lock becomes known. It is its own for ever.
     pub(crate) fn learn(&mut self, session: SessionId, handle: Handle, id: LockId) -> Result<(), String> {
         let at = self.at(session, handle)?;
+        if std::mem::take(&mut self.adopting) {
+            self.by_id.insert(id, at);
+        }
         let owner = *self.by_id.entry(id).or_insert(at);
         self.actors[at].id = Some(id);
         if owner == at { Ok(()) } else { Err(format!("{} has the id of another lock", self.actors[at].name)) }
+    }
+
+    /// The next id that becomes known is an orphan's, which had another name before.
+    pub(crate) fn will_adopt(&mut self, will: bool) {
+        self.adopting = will;
     }
 
     /// A grant: its id, and its seq, which is greater than all before it.

@@ -11,7 +11,7 @@ use enq_protocol::vocabulary::{
     ConversionDeadlock, Flags, Handle, LockFilter, LockId, LockMode, LockspaceId, ModeSet, Owner, Policy,
     ResourceName, SessionId,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One shard with its story.
 pub(crate) struct Stage {
@@ -21,6 +21,10 @@ pub(crate) struct Stage {
     /// Are seqs, fences and counts of stores told?
     pub(crate) numbers: bool,
     pub(crate) quotas: Quotas,
+    /// What sessions said that their orphans are to be found by.
+    pub(crate) orphan_keys: BTreeMap<SessionId, String>,
+    /// Where the purge that is under way goes on.
+    pub(crate) purging: Option<LockId>,
     limits: Limits,
     pages: Option<Pages>,
     steps: u32,
@@ -45,7 +49,18 @@ impl Stage {
         let limits = Limits { planted, ..Limits::default() };
         let shard = Shard::new(0, limits, 1, 7);
         let (cast, quotas) = (Cast::default(), Quotas::default());
-        Stage { shard, cast, now: Instant::START, numbers: false, quotas, limits, pages: None, steps: 0 }
+        Stage {
+            shard,
+            cast,
+            now: Instant::START,
+            numbers: false,
+            quotas,
+            orphan_keys: BTreeMap::new(),
+            purging: None,
+            limits,
+            pages: None,
+            steps: 0,
+        }
     }
 
     /// Acts out one operation, `[a..b]` once for each number, and tells what came of it.
@@ -85,6 +100,9 @@ impl Stage {
             "die" => self.end_session(words, End::Died),
             "close" => self.end_session(words, End::Closed),
             "seal" => self.seal(words),
+            "key" => self.orphan_key(words),
+            "adopt" => self.adopt(words),
+            "purge" => self.purge(words),
             "continue" => {
                 words.end()?;
                 self.step(Input::Continue, None)
@@ -123,7 +141,7 @@ impl Stage {
     }
 
     /// One step; a deadline or an end under way is left to the story.
-    fn step(&mut self, input: Input<'_>, wanted: Option<LockMode>) -> Result<Vec<String>, String> {
+    pub(crate) fn step(&mut self, input: Input<'_>, wanted: Option<LockMode>) -> Result<Vec<String>, String> {
         let mut outputs = Vec::new();
         let step = std::panic::AssertUnwindSafe(|| self.shard.step(self.now, input, &mut outputs));
         std::panic::catch_unwind(step).map_err(|_| "the engine is total, and panics here")?;
@@ -146,7 +164,7 @@ impl Stage {
         Err("E1: an end does not end".into())
     }
 
-    fn ask<'a>(session: SessionId, mode: LockMode, options: &Options<'a>) -> Ask<'a> {
+    pub(crate) fn ask<'a>(session: SessionId, mode: LockMode, options: &Options<'a>) -> Ask<'a> {
         Ask {
             session: options.session.unwrap_or(session),
             mode,
@@ -198,7 +216,7 @@ impl Stage {
     }
 
     /// A refused request made no lock: its handles were never used.
-    fn undo_if_refused(
+    pub(crate) fn undo_if_refused(
         &mut self,
         told: &[String],
         session: SessionId,
@@ -232,12 +250,11 @@ impl Stage {
         let name = words.take("a session or a lock")?;
         let options = words.options(false)?;
         let mut told = if name.contains('.') {
-            let Subject { session, lock } = self.subject(name, &options)?;
-            self.step(Input::SealSublocks { session, lock, flags: options.flags }, None)?
+            self.seal_sublocks(name, &options)?
         } else {
             let invalidate = options.flags.contains(Flags::IVVALBLK);
             let end = End::ReleasedAll { invalidate };
-            self.step(Input::SealSession { session: session(name)?, end }, None)?
+            self.seal_session(session(name)?, end)?
         };
         self.continue_to_end(&mut told)?;
         Ok(told)
@@ -247,7 +264,7 @@ impl Stage {
         let session = words.session()?;
         words.end()?;
         self.cast.leave(session);
-        let mut told = self.step(Input::SealSession { session, end }, None)?;
+        let mut told = self.seal_session(session, end)?;
         self.continue_to_end(&mut told)?;
         Ok(told)
     }
@@ -256,9 +273,7 @@ impl Stage {
     fn seal(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
         let name = words.take("a session or a lock")?;
         if name.contains('.') {
-            let options = words.options(false)?;
-            let Subject { session, lock } = self.subject(name, &options)?;
-            return self.step(Input::SealSublocks { session, lock, flags: options.flags }, None);
+            return self.seal_sublocks(name, &words.options(false)?);
         }
         let session = session(name)?;
         let end = match words.take("an end")? {
@@ -271,7 +286,19 @@ impl Stage {
         if !matches!(end, End::ReleasedAll { .. }) {
             self.cast.leave(session);
         }
-        self.step(Input::SealSession { session, end }, None)
+        self.seal_session(session, end)
+    }
+
+    fn seal_session(&mut self, session: SessionId, end: End) -> Result<Vec<String>, String> {
+        let orphan_key = self.orphan_keys.get(&session).cloned().unwrap_or_default();
+        self.step(Input::SealSession { session, end, orphan_key: orphan_key.as_bytes() }, None)
+    }
+
+    fn seal_sublocks(&mut self, name: &str, options: &Options<'_>) -> Result<Vec<String>, String> {
+        let Subject { session, lock } = self.subject(name, options)?;
+        let own = self.orphan_keys.get(&session).cloned().unwrap_or_default();
+        let (flags, orphan_key) = (options.flags, own.as_bytes());
+        self.step(Input::SealSublocks { session, lock, flags, orphan_key }, None)
     }
 
     fn pass(&mut self, mut words: Words<'_>) -> Result<(), String> {
@@ -383,7 +410,7 @@ impl Stage {
     }
 
     /// What the session register would say: an id, unless a path request may not have made the lock yet.
-    fn lock_ref(&self, name: &str) -> Result<LockRef, String> {
+    pub(crate) fn lock_ref(&self, name: &str) -> Result<LockRef, String> {
         if name.ends_with(".nobody") {
             return Ok(LockRef::Id(NO_LOCK));
         }
@@ -459,7 +486,7 @@ pub(crate) fn is_refusal(answer: &str) -> bool {
 }
 
 /// The session a lock's name begins with.
-fn owner_of(name: &str) -> Result<SessionId, String> {
+pub(crate) fn owner_of(name: &str) -> Result<SessionId, String> {
     let (owner, _) = name.split_once('.').ok_or(format!("no lock: {name}"))?;
     session(owner)
 }

@@ -56,6 +56,10 @@ fn keep_books(stage: &mut Stage, output: &Output) -> Result<(), String> {
                 Err(format!("B2: {name} was granted anew since"))
             }
         }
+        Said::Purged { next, .. } => {
+            stage.purging = *next;
+            Ok(())
+        }
         Said::Queued { .. }
         | Said::Done(_)
         | Said::Released { .. }
@@ -106,6 +110,8 @@ fn write(stage: &mut Stage, output: &Output, wanted: Option<LockMode>) -> Result
             let holds = holds.map_or(String::new(), |mode| format!(" holds {mode}"));
             format!("ended {} {status}{holds}", name_of(*handle))
         }
+        Said::Purged { released, next: None } => format!("purged {released}"),
+        Said::Purged { released, next: Some(_) } => format!("purged {released}, and more"),
         Said::Gone { handle } => format!("gone {}", name_of(*handle)),
         Said::Demoted { handle } => format!("demoted {}", name_of(*handle)),
         Said::Revoked { handle, by, reason } => {

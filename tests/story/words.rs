@@ -26,6 +26,8 @@ pub(crate) struct Options<'a> {
     pub(crate) session: Option<SessionId>,
     /// `version N`.
     pub(crate) version: Option<u64>,
+    /// `key WORD`: an orphan key.
+    pub(crate) orphan_key: &'a [u8],
 }
 
 impl<'a> Words<'a> {
@@ -37,6 +39,11 @@ impl<'a> Words<'a> {
     /// The next word, which must be there.
     pub(crate) fn take(&mut self, what: &str) -> Result<&'a str, String> {
         self.0.pop_front().ok_or(format!("{what} is missing"))
+    }
+
+    /// The next word, if there is one.
+    pub(crate) fn take_any(&mut self) -> Option<&'a str> {
+        self.0.pop_front()
     }
 
     /// Nothing may be left.
@@ -77,6 +84,7 @@ impl<'a> Words<'a> {
                 "owner" => options.owner = self.number_of("")?,
                 "reason" => options.reason = self.take("a reason")?.as_bytes(),
                 "version" => options.version = Some(self.number_of("")?),
+                "key" => options.orphan_key = self.take("a key")?.as_bytes(),
                 "as" => options.session = Some(self.session()?),
                 flag => {
                     options.flags |= Flags::from_name(flag).ok_or(format!("no flag or option: {flag}"))?

@@ -16,7 +16,7 @@ fn rules() -> Vec<String> {
 /// A letter of a section and a number.
 fn is_rule(word: &str) -> bool {
     let (letter, number) = word.split_at(word.len().min(1));
-    "MRGCVTUBDEFPQ".contains(letter) && number.parse::<u8>().is_ok_and(|number| number > 0)
+    "MRGCVTUBDEFOPQ".contains(letter) && number.parse::<u8>().is_ok_and(|number| number > 0)
 }
 
 #[test]

@@ -103,6 +103,10 @@ impl Flags {
     /// The flags of a release of a subtree or of everything.
     pub const OF_DEQ_ALL: Flags = Flags(Self::IVVALBLK.0);
 
+    /// The flags of an adoption.
+    pub const OF_ADOPT: Flags =
+        Flags(Self::VALBLK.0 | Self::PERSISTENT.0 | Self::NODLCKBLK.0 | Self::SYNCSTS.0 | Self::BLKAST.0);
+
     /// The flags of a cancel.
     pub const OF_CANCEL: Flags = Flags::NONE;
 

@@ -103,8 +103,8 @@ kinds! {
     SET_SPACE          0x47 true  "Change a lockspace's policy."
     REMOVE_SPACE       0x48 true  "Remove a lockspace."
     CLOSE              0x49 true  "End the session in order."
-    ADOPT              0x4A false "Set aside: take over an orphan."
-    PURGE              0x4B false "Set aside: remove orphans."
+    ADOPT              0x4A true  "Take over an orphan."
+    PURGE              0x4B true  "Release orphans."
     LOCK_ALL           0x4C false "Set aside: several resources, all or none."
 
     // server to client: the connection
@@ -134,6 +134,7 @@ kinds! {
     DONE               0xC3 true  "The call did what it says."
     REFUSED            0xC4 true  "The call did nothing."
     SPACE              0xC5 true  "The answer to a lockspace request."
+    PURGED             0xC6 true  "So many orphans are gone."
 
     // server to client: events
     GRANTED_LATER      0xD0 true  "A request that was queued is granted."

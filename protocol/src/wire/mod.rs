@@ -24,5 +24,5 @@ pub use frame::{
 pub use hello::{Fatal, Hello, MAGIC, PROTOCOL_VERSION, Welcome};
 pub use look::{Look, Seen};
 pub use reply::{Answer, Reply};
-pub use request::{Cancel, Convert, Deq, DeqAll, Enq, EnqPath, Request};
-pub use session::{Administer, OpenSession, Opened, Resume, Resumed, Space, SpaceReply};
+pub use request::{Adopt, Cancel, Convert, Deq, DeqAll, Enq, EnqPath, Purge, Request};
+pub use session::{Administer, ORPHAN_KEY_LEN_MAX, OpenSession, Opened, Resume, Resumed, Space, SpaceReply};

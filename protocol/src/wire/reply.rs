@@ -38,6 +38,11 @@ pub enum Reply {
         /// For NOTQUEUED, how many requests wait for the resource; for RECOVERING, the milliseconds left.
         detail: u32,
     },
+    /// Orphans are gone.
+    Purged {
+        /// How many.
+        released: u64,
+    },
     /// The answer to a lockspace request.
     Space(SpaceReply),
 }

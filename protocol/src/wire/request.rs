@@ -101,6 +101,42 @@ pub struct Cancel {
     pub flags: Flags,
 }
 
+/// ADOPT: take over an orphan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adopt<'a> {
+    /// The client's number for the lock.
+    pub handle: Handle,
+    /// The lockspace; ignored for a sublock, which lives in its parent's.
+    pub lockspace: LockspaceId,
+    /// The parent lock, for a sublock: an orphan that this session has adopted before.
+    pub parent: Option<Handle>,
+    /// The resource's name under its parent: 1 to 255 bytes.
+    pub name: &'a [u8],
+    /// The mode that the orphan holds.
+    pub mode: LockMode,
+    /// [`Flags::OF_ADOPT`].
+    pub flags: Flags,
+    /// The node of the waits-for graph.
+    pub owner: Owner,
+    /// Deadlock priority.
+    pub priority: u8,
+    /// The orphan key of the session that had it; an empty one finds nothing.
+    pub orphan_key: &'a [u8],
+    /// Why, for those who look: the REASON extension.
+    pub reason: &'a [u8],
+}
+
+/// PURGE: release orphans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purge<'a> {
+    /// The lockspace they are in.
+    pub lockspace: LockspaceId,
+    /// Only in the tree of this root.
+    pub root: Option<&'a [u8]>,
+    /// Their orphan key; an empty one finds nothing.
+    pub orphan_key: &'a [u8],
+}
+
 /// A numbered request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
@@ -116,6 +152,10 @@ pub enum Request<'a> {
     DeqAll(DeqAll),
     /// Withdraw what waits.
     Cancel(Cancel),
+    /// Take over an orphan.
+    Adopt(Adopt<'a>),
+    /// Release orphans.
+    Purge(Purge<'a>),
     /// Create, change or remove a lockspace.
     Space(Space),
     /// End the session cleanly, releasing everything. The last request of a session.

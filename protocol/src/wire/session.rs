@@ -3,6 +3,9 @@
 use crate::vocabulary::{LockId, LockspaceId, LockspaceView, Policy, ResourceName, SessionId};
 use alloc::{boxed::Box, string::String};
 
+/// The longest orphan key, in bytes.
+pub const ORPHAN_KEY_LEN_MAX: usize = 64;
+
 /// OPEN: begin a session on this connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenSession {
@@ -22,7 +25,7 @@ pub struct OpenSession {
     pub process_start: u64,
     /// The lease asked for.
     pub ttl_ms: u32,
-    /// Under which its persistent locks can be adopted later, at most 64 bytes.
+    /// Under which its persistent locks can be adopted later, at most [`ORPHAN_KEY_LEN_MAX`] bytes; empty for never.
     pub orphan_key: Box<[u8]>,
     /// The log it belongs to: 0 volatile.
     pub log: u8,

@@ -25,6 +25,7 @@ fn the_flags_of_the_document_are_those_of_the_code() {
         ("DEQ", Flags::OF_DEQ),
         ("DEQ_ALL", Flags::OF_DEQ_ALL),
         ("CANCEL", Flags::OF_CANCEL),
+        ("ADOPT", Flags::OF_ADOPT),
     ];
     let code: Vec<[String; 3]> = Flags::TABLE
         .iter()

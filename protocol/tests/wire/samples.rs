@@ -140,6 +140,35 @@ fn enq() -> Enq<'static> {
     }
 }
 
+fn adopt() -> Adopt<'static> {
+    Adopt {
+        handle: handle(1),
+        lockspace: LockspaceId(2),
+        parent: None,
+        name: b"db",
+        mode: LockMode::Ex,
+        flags: Flags::VALBLK | Flags::BLKAST,
+        owner: Owner { scope: 0, token: 12 },
+        priority: 4,
+        orphan_key: b"billing",
+        reason: b"recovery",
+    }
+}
+
+fn requests_about_orphans() -> Vec<(&'static str, Request<'static>)> {
+    vec![
+        ("adopt", Request::Adopt(adopt())),
+        (
+            "adopt-sublock",
+            Request::Adopt(Adopt { handle: handle(2), parent: Some(handle(1)), name: b"orders", ..adopt() }),
+        ),
+        (
+            "purge",
+            Request::Purge(Purge { lockspace: LockspaceId(2), root: Some(b"db"), orphan_key: b"billing" }),
+        ),
+    ]
+}
+
 fn requests() -> Vec<(&'static str, Request<'static>)> {
     vec![
         ("enq", Request::Enq(enq())),
@@ -331,6 +360,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("path-granted", Reply::PathGranted { leaf: grant(), levels: levels() }),
         ("queued", Reply::Queued { handle: handle(1), lock: lock(9) }),
         ("done", Reply::Done { status: Status::Released }),
+        ("purged", Reply::Purged { released: 259 }),
         ("refused", Reply::Refused { status: Status::NotQueued, blocker: Some(lock(9)), detail: 3 }),
         ("space", Reply::Space(SpaceReply { space: space_view(), changed: true })),
     ]
@@ -419,9 +449,8 @@ pub(crate) fn all() -> Vec<(&'static str, Said<'static>)> {
             .into_iter()
             .map(|(name, look)| (name, Said::Look { tag: 0x0102_0304, ack: ack(name, 17), look })),
     );
-    all.extend(
-        requests().into_iter().map(|(name, request)| (name, Said::Request { number: 42, ack: 17, request })),
-    );
+    let requests = requests().into_iter().chain(requests_about_orphans());
+    all.extend(requests.map(|(name, request)| (name, Said::Request { number: 42, ack: 17, request })));
     all.extend(
         seen()
             .into_iter()

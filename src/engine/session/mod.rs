@@ -22,12 +22,21 @@ use enq_protocol::vocabulary::{Flags, LockspaceId, Policy, ResourceName, Status}
 /// locks are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call<'a> {
-    /// For one shard: a new lock, a path, a conversion, a release, a release of sublocks, a cancel.
+    /// For one shard: a new lock, a path, a conversion, a release, a release of sublocks, a cancel, an adoption.
     Lock(Input<'a>),
     /// Release every lock of the session.
     ReleaseAll {
         /// The flags, legal or not.
         flags: Flags,
+    },
+    /// Release orphans.
+    Purge {
+        /// The lockspace they are in.
+        lockspace: LockspaceId,
+        /// Only in the tree of this root.
+        root: Option<ResourceName>,
+        /// Their orphan key.
+        orphan_key: &'a [u8],
     },
     /// Make a lockspace.
     CreateSpace {

@@ -78,6 +78,7 @@ impl Entry {
                         | Said::Done(_)
                         | Said::Released { .. }
                         | Said::Refused { .. }
+                        | Said::Purged { .. }
                         | Said::Ended { .. }
                         | Said::Gone { .. }
                         | Said::Demoted { .. }
@@ -165,7 +166,8 @@ impl Outgoing {
             | Said::Queued { .. }
             | Said::Done(_)
             | Said::Released { .. }
-            | Said::Refused { .. } => unreachable!("an answer is no event"),
+            | Said::Refused { .. }
+            | Said::Purged { .. } => unreachable!("an answer is no event"),
         }
         self.append(place, 0, Told::Event(said));
     }

@@ -1,7 +1,7 @@
 //! Ends and administrators: rules E, T6, V4 (b) and (c).
 
 use super::tables::{Call, legal, writes_block};
-use super::{Ending, Lock, Model, Queue};
+use super::{Ending, Lock, Model};
 use crate::words::{End, Name, What, Which};
 use enq_protocol::vocabulary::{Flags, LockMode, Status};
 use std::collections::BTreeMap;
@@ -65,13 +65,17 @@ impl Model {
         let mut under = vec![root];
         let mut locks = Vec::new();
         while let Some(id) = under.pop() {
-            let sublocks = self.locks.iter().filter(|lock| lock.parent == Some(id) && !lock.sealed);
+            let sublocks = self
+                .locks
+                .iter()
+                .filter(|lock| lock.parent == Some(id) && !lock.sealed)
+                .filter(|lock| lock.session.is_some()); // O1: orphans are no end's.
             let sublocks: Vec<u64> = sublocks.map(|lock| lock.id).collect();
             locks.extend(&sublocks);
             under.extend(sublocks);
         }
-        if locks.is_empty() {
-            return; // There is no end.
+        if self.sublocks(root) == 0 {
+            return; // There is no end; where there are orphans alone it is an end of nothing.
         }
         let invalidate = flags.0 & Flags::IVVALBLK.0 != 0;
         self.seal(locks, session, Kind::Sublocks { under: root, invalidate });
@@ -132,8 +136,8 @@ impl Model {
         let lock = self.lock(id).expect("the caller has just seen it").clone();
         let sublocks: Vec<&Lock> = self.locks.iter().filter(|below| below.parent == Some(id)).collect();
         let under_orphans = sublocks.iter().any(|below| below.delayed.is_none());
-        let stays = (lock.persistent && !kind.releases()) || under_orphans;
-        if stays && lock.held.is_some() {
+        let stays = lock.persistent || under_orphans;
+        if !kind.releases() && stays && lock.held.is_some() {
             return self.orphan(&lock); // E3
         }
         let delay_ms = self.spaces[&lock.at.0].lock_delay_ms;
@@ -158,19 +162,13 @@ impl Model {
                 self.say(session, What::Gone { handle: lock.handle });
             }
         }
+        if self.sublocks(id) > 0 {
+            return self.orphan(&lock); // O1: they have no session, for all others of this end have gone.
+        }
         if kind.invalidates() && lock.held.is_some_and(writes_block) {
             self.invalidate(&lock.at);
         }
         self.remove(id);
-    }
-
-    /// E3: it stays, holding what it held, for nobody.
-    fn orphan(&mut self, lock: &Lock) {
-        if lock.queue == Queue::Converting {
-            self.put_back(lock.id);
-        }
-        let orphan = self.lock_mut(lock.id);
-        (orphan.session, orphan.sealed) = (None, false);
     }
 
     /// E4: it stays until its time is over, holding what it held, for nobody.
@@ -183,7 +181,7 @@ impl Model {
         // From now on its age is that of its delay.
         let age = self.stamp();
         let delayed = self.lock_mut(lock.id);
-        (delayed.delayed, delayed.age) = (Some(Some(end)), age);
+        (delayed.delayed, delayed.age, delayed.orphan) = (Some(Some(end)), age, None);
     }
 
     /// An administrator's lock, that must not be sealed.

@@ -4,12 +4,13 @@
 //! taken from what the engine gave, because the rules order some things by them.
 //!
 //! `mod` has the state, the looking up and the grant; `sweep` rules G8 and B; `request` new locks and conversions;
-//! `leave` releases, cancels and timeouts; `path` rules P; `end` ends and administrators; `look` views and
+//! `leave` releases, cancels and timeouts; `path` rules P; `end` ends and administrators; `orphan` rules O; `look` views and
 //! invariants; `tables` the tables.
 
 mod end;
 mod leave;
 mod look;
+mod orphan;
 mod path;
 mod request;
 mod sweep;
@@ -87,6 +88,8 @@ pub(crate) struct Lock {
     intent: bool,
     /// E4: its session has died; the moment at which it goes, none when that is over and only sublocks keep it.
     pub(crate) delayed: Option<Option<u64>>,
+    /// O1: of an orphan, when it became one and its orphan key.
+    pub(crate) orphan: Option<(u64, &'static str)>,
 }
 
 /// A path request that waits.
@@ -194,6 +197,12 @@ impl Model {
                 self.release_sublocks(*session, *lock, *flags, known);
             }
             Command::EndSession { session, end } => self.end_session(*session, *end),
+            Command::Adopt { ask, handle, under, name, orphan_key } => {
+                self.adopt(ask, *handle, (*under, name), orphan_key, known);
+            }
+            Command::Purge { space, root, orphan_key, from } => {
+                self.purge(*space, *root, orphan_key, *from, known);
+            }
             Command::Continue => self.go_on(),
             Command::Tick => self.tick(),
             Command::SetPolicy { space, policy: Some(policy) } => {
@@ -318,7 +327,9 @@ impl Model {
     /// G9: the lock holds the mode; what the answer or the completion says about it.
     fn grant(&mut self, id: u64, mode: LockMode, wish: &Wish) -> Grant {
         let lock = self.lock(id).expect("granted locks exist").clone();
-        let action = block_move(lock.held, mode);
+        // O3: an adoption is to its session what a new lock is.
+        let before = lock.held.filter(|_| lock.session.is_some());
+        let action = block_move(before, mode);
         let mut said = Grant {
             handle: lock.handle,
             lock: id,

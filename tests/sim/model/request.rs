@@ -40,6 +40,32 @@ impl Model {
         Ok(policy.clone())
     }
 
+    /// T1, T3: the resource that a session names, and the parent lock.
+    pub(super) fn place_named(
+        &self,
+        session: u64,
+        under: Under,
+        name: &'static str,
+        known: &BTreeMap<Name, u64>,
+    ) -> Result<(Place, Option<u64>), Status> {
+        let which = match under {
+            Under::Space(space) => return Ok(((space, vec![name]), None)),
+            Under::Lock(which) => which,
+        };
+        let Some(index) = self.find(session, which, known) else {
+            // P5: what a path has not asked for yet is as good as waiting.
+            let unmade = self.unmade(session, which).is_some();
+            return Err(if unmade { Status::ParentNotGranted } else { Status::NoSuchLock });
+        };
+        let parent = &self.locks[index];
+        if parent.held.is_none() {
+            return Err(Status::ParentNotGranted);
+        }
+        let mut at = parent.at.clone();
+        at.1.push(name);
+        Ok((at, Some(parent.id)))
+    }
+
     pub(super) fn new_lock(
         &mut self,
         ask: &Ask,
@@ -48,23 +74,9 @@ impl Model {
         name: &'static str,
         known: &BTreeMap<Name, u64>,
     ) {
-        let (at, parent) = match under {
-            Under::Space(space) => ((space, vec![name]), None),
-            Under::Lock(which) => {
-                let Some(index) = self.find(ask.session, which, known) else {
-                    // P5: what a path has not asked for yet is as good as waiting.
-                    let unmade = self.unmade(ask.session, which).is_some();
-                    let status = if unmade { Status::ParentNotGranted } else { Status::NoSuchLock };
-                    return self.refuse(ask.session, status);
-                };
-                let parent = &self.locks[index];
-                if parent.held.is_none() {
-                    return self.refuse(ask.session, Status::ParentNotGranted);
-                }
-                let mut at = parent.at.clone();
-                at.1.push(name);
-                (at, Some(parent.id))
-            }
+        let (at, parent) = match self.place_named(ask.session, under, name, known) {
+            Ok(found) => found,
+            Err(status) => return self.refuse(ask.session, status),
         };
         let policy = match self.checked(ask, at.0) {
             Ok(policy) => policy,
@@ -164,6 +176,7 @@ impl Model {
             by_handle: false,
             intent: false,
             delayed: None,
+            orphan: None,
         });
         self.seal_new(id, parent);
         id

@@ -100,23 +100,24 @@ pub(crate) enum Call {
     Release,
     ReleaseAll,
     Cancel,
+    Adopt,
 }
 
 /// R2: do these flags go with this call and with each other? What depends on the lock's mode is looked at elsewhere.
 pub(crate) fn legal(flags: Flags, call: Call, mode: Option<LockMode>) -> bool {
-    use Call::{Convert, New, Release, ReleaseAll};
+    use Call::{Adopt, Convert, New, Release, ReleaseAll};
     let table: [(Flags, &[Call]); 19] = [
         (Flags::NOQUEUE, &[New, Convert]),
         (Flags::NOORDER, &[New, Convert]),
         (Flags::HEADQUE, &[New, Convert]),
         (Flags::ALTPR, &[New, Convert]),
         (Flags::ALTCW, &[New, Convert]),
-        (Flags::VALBLK, &[New, Convert, Release]),
+        (Flags::VALBLK, &[New, Convert, Release, Adopt]),
         (Flags::NODLCKWT, &[New, Convert]),
-        (Flags::NODLCKBLK, &[New, Convert]),
-        (Flags::PERSISTENT, &[New, Convert]),
-        (Flags::SYNCSTS, &[New, Convert]),
-        (Flags::BLKAST, &[New, Convert]),
+        (Flags::NODLCKBLK, &[New, Convert, Adopt]),
+        (Flags::PERSISTENT, &[New, Convert, Adopt]),
+        (Flags::SYNCSTS, &[New, Convert, Adopt]),
+        (Flags::BLKAST, &[New, Convert, Adopt]),
         (Flags::NOQUEUEBAST, &[New, Convert]),
         (Flags::EXPEDITE, &[New]),
         (Flags::QUECVT, &[Convert]),

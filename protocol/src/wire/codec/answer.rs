@@ -34,6 +34,7 @@ impl Answer {
                 blocker: r.option("blocker", Reader::u64)?.map(LockId),
                 detail: r.u32("detail")?,
             },
+            Kind::PURGED => Reply::Purged { released: r.u64("released")? },
             Kind::SPACE => {
                 Reply::Space(SpaceReply { space: r.lockspace_view()?, changed: r.bool("changed")? })
             }
@@ -54,6 +55,7 @@ impl Answer {
             Reply::Done { .. } => (Kind::DONE, 20),
             Reply::Refused { .. } => (Kind::REFUSED, 33),
             Reply::Space(_) => (Kind::SPACE, 128),
+            Reply::Purged { .. } => (Kind::PURGED, 26),
         };
         let mut w = Writer::new(kind, number, ack, body, out);
         w.u64(self.request);
@@ -69,6 +71,7 @@ impl Answer {
                 w.u64(lock.0);
             }
             Reply::Done { status } => w.u16(status.0),
+            Reply::Purged { released } => w.u64(*released),
             Reply::Refused { status, blocker, detail } => {
                 w.u16(status.0);
                 w.option(blocker.map(|blocker| blocker.0), Writer::u64);

@@ -3,7 +3,8 @@
 use bytes::BytesMut;
 
 use super::super::{
-    Administer, DecodeError, EncodeError, Extension, Family, Fault, Header, Kind, Look, OpenSession, Resume,
+    Administer, DecodeError, EncodeError, Extension, Family, Fault, Header, Kind, Look, ORPHAN_KEY_LEN_MAX,
+    OpenSession, Resume,
 };
 use super::{
     reader::{Read, Reader},
@@ -13,9 +14,6 @@ use crate::vocabulary::{LockFilter, LockId, LockspaceId, NAME_LEN_MAX, Seq, Sess
 
 /// The longest text that describes a session, in bytes.
 pub(super) const TEXT_LEN_MAX: usize = 255;
-
-/// The longest orphan key, in bytes.
-const ORPHAN_KEY_LEN_MAX: usize = 64;
 
 /// The most locks a page may be asked for.
 const LOCKS_A_PAGE: u32 = 2_000;

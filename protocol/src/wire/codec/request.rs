@@ -3,8 +3,8 @@
 use bytes::BytesMut;
 
 use super::super::{
-    Cancel, Convert, DecodeError, Deq, DeqAll, EncodeError, Enq, EnqPath, Extension, Family, Fault, Header,
-    Kind, Request, Space,
+    Adopt, Cancel, Convert, DecodeError, Deq, DeqAll, EncodeError, Enq, EnqPath, Extension, Family, Fault,
+    Header, Kind, ORPHAN_KEY_LEN_MAX, Purge, Request, Space,
 };
 use super::{
     reader::{Read, Reader},
@@ -31,6 +31,8 @@ impl<'a> Request<'a> {
             Kind::DEQ => deq(reader).map(Request::Deq),
             Kind::DEQ_ALL => deq_all(reader).map(Request::DeqAll),
             Kind::CANCEL => cancel(reader).map(Request::Cancel),
+            Kind::ADOPT => adopt(reader).map(Request::Adopt),
+            Kind::PURGE => purge(reader).map(Request::Purge),
             Kind::CREATE_SPACE => create_space(reader).map(Request::Space),
             Kind::SET_SPACE => set_space(reader).map(Request::Space),
             Kind::REMOVE_SPACE => remove_space(reader).map(Request::Space),
@@ -51,6 +53,8 @@ impl<'a> Request<'a> {
             Request::Deq(_) => Kind::DEQ,
             Request::DeqAll(_) => Kind::DEQ_ALL,
             Request::Cancel(_) => Kind::CANCEL,
+            Request::Adopt(_) => Kind::ADOPT,
+            Request::Purge(_) => Kind::PURGE,
             Request::Space(Space::Create { .. }) => Kind::CREATE_SPACE,
             Request::Space(Space::Set { .. }) => Kind::SET_SPACE,
             Request::Space(Space::Remove { .. }) => Kind::REMOVE_SPACE,
@@ -66,6 +70,15 @@ impl<'a> Request<'a> {
             Request::EnqPath(enq) => {
                 write_enq_path(&mut w, enq);
                 return w.finish_with(Extension::REASON, enq.reason);
+            }
+            Request::Adopt(adopt) => {
+                write_adopt(&mut w, adopt);
+                return w.finish_with(Extension::REASON, adopt.reason);
+            }
+            Request::Purge(Purge { lockspace, root, orphan_key }) => {
+                w.u32(lockspace.0);
+                w.option(*root, Writer::bytes);
+                w.bytes(orphan_key);
             }
             Request::Convert(convert) => write_convert(&mut w, convert),
             Request::Deq(Deq { handle, flags, value }) => {
@@ -195,6 +208,42 @@ fn deq_all(mut r: Reader<'_>) -> Read<DeqAll> {
 fn cancel(mut r: Reader<'_>) -> Read<Cancel> {
     let cancel = Cancel { handle: r.handle("handle", Fault::NoSuchHandle)?, flags: r.flags()? };
     r.finish(&[]).map(|_| cancel)
+}
+
+fn adopt(mut r: Reader<'_>) -> Read<Adopt<'_>> {
+    Ok(Adopt {
+        handle: r.handle("handle", Fault::NoHandle)?,
+        lockspace: LockspaceId(r.u32("lockspace")?),
+        parent: r.handle_or_none("parent")?,
+        mode: r.mode("mode")?,
+        flags: r.flags()?,
+        owner: r.owner()?,
+        priority: r.u8("priority")?,
+        name: r.name("name")?,
+        orphan_key: r.bytes("orphan_key", ORPHAN_KEY_LEN_MAX)?,
+        reason: reason(r)?,
+    })
+}
+
+fn write_adopt(w: &mut Writer<'_>, adopt: &Adopt<'_>) {
+    w.handle(adopt.handle);
+    w.u32(adopt.lockspace.0);
+    w.handle_or_none(adopt.parent);
+    w.mode(adopt.mode);
+    w.u32(adopt.flags.0);
+    w.owner(adopt.owner);
+    w.u8(adopt.priority);
+    w.bytes(adopt.name);
+    w.bytes(adopt.orphan_key);
+}
+
+fn purge(mut r: Reader<'_>) -> Read<Purge<'_>> {
+    let purge = Purge {
+        lockspace: LockspaceId(r.u32("lockspace")?),
+        root: r.option("root", Reader::name)?,
+        orphan_key: r.bytes("orphan_key", ORPHAN_KEY_LEN_MAX)?,
+    };
+    r.finish(&[]).map(|_| purge)
 }
 
 /// A policy that somebody asks for: its numbers have limits.
