@@ -146,6 +146,7 @@ ENQ_FLAGS = BOTH_FLAGS | F.EXPEDITE
 CONVERT_FLAGS = BOTH_FLAGS | F.QUECVT | F.IVVALBLK | F.CONVDEADLK
 DEQ_FLAGS = F.VALBLK | F.IVVALBLK | F.FORCEUNLOCK | F.NOACK | F.PATH
 DEQ_ALL_FLAGS = F.IVVALBLK
+ADOPT_FLAGS = F.VALBLK | F.PERSISTENT | F.NODLCKBLK | F.SYNCSTS | F.BLKAST
 
 
 # --- Errors ---------------------------------------------------------------------------------------------------------
@@ -394,6 +395,8 @@ TYPES = {
     "session_max": between(4, 1, 200),
     "value_len": between(2, 0, 1024),
     "deadlock_wait": Number(4, allow=lambda number: number == 0 or 10 <= number <= 3_600_000, wrong=Status.LIMIT),
+    "lock_delay": between(4, 0, 60_000),
+    "adopt_flags": flags(ADOPT_FLAGS),
     "enq_flags": flags(ENQ_FLAGS),
     "convert_flags": flags(CONVERT_FLAGS),
     "deq_flags": flags(DEQ_FLAGS),
@@ -411,13 +414,13 @@ RECORDS = {
     "level": "handle:handle lock:u64 mode:mode made:bool",
     "grant": "handle:handle lock:u64 mode:mode outcome:outcome seq:u64 fence:u64",
     "policy": "value_len_max:value_len fair:bool conversion_deadlock:why deadlock_wait_ms:deadlock_wait wait_ms_max:u32"
-    " modes:modes reason_required:bool",
+    " modes:modes reason_required:bool lock_delay_ms:lock_delay",
     "space_view": "lockspace:u32 name:name version:u64 policy:policy locks:u64 resources:u64",
     "lock_filter": "lockspace:option_u32 prefix:prefix root:option_name queue:option_u8 session:option_u64 orphans:bool"
     " older_than_ms:u64",
     "lock_view": "lock:u64 session:option_u64 handle:u32 owner:owner lockspace:u32 path:path queue:queue"
     " granted:mode_or_none requested:mode_or_none seq:u64 fence:u64 stamp:u64 age_ms:u64 timeout_ms:option_u64"
-    " parent:option_u64 sublocks:u32 flags:view_flags priority:u8 reason:bytes",
+    " pause_ms:option_u64 parent:option_u64 sublocks:u32 flags:view_flags priority:u8 reason:bytes",
     "resource_view": "lockspace:u32 path:path value:value_block locks:lock_views lock_count:u32 subresources:u32",
     "edge": "lock:lock_view why:why",
     "session_view": "session:u64 name:text purpose:text host:text pid:u32 peer:text ttl_ms:u32 lease_left_ms:u64"
@@ -453,6 +456,7 @@ LAYOUTS = """
 0x20 EXPIRE_SESSION tag:u32 session:u64 reason:text256
 0x21 FORCE_RELEASE tag:u32 lock:u64 version:u64 reason:text256
 0x22 SET_PRIORITY tag:u32 lock:u64 priority:u8
+0x25 RESUME tag:u32 session:u64 secret:secret received:u64
 0x40 ENQ handle:new_handle lockspace:u32 parent:u32 mode:mode flags:enq_flags owner:owner timeout:timeout priority:u8 \
     name:name
 0x41 ENQ_PATH lockspace:u32 mode:mode flags:enq_flags owner:owner timeout:timeout priority:u8 path:path_entries
@@ -464,6 +468,9 @@ LAYOUTS = """
 0x47 SET_SPACE lockspace:u32 version:u64 policy:policy
 0x48 REMOVE_SPACE lockspace:u32 force:bool
 0x49 CLOSE
+0x4A ADOPT handle:new_handle lockspace:u32 parent:u32 mode:mode flags:adopt_flags owner:owner priority:u8 name:name \
+    orphan_key:orphan_key
+0x4B PURGE lockspace:u32 root:option_name orphan_key:orphan_key
 0x81 WELCOME version:u16 features:u64 frame_len_max:u32 window_requests:u32 window_bytes:u32 locks_max:u32 \
     waiting_max:u32 ttl_min_ms:u32 ttl_max_ms:u32 server:text role:u8 leader:text members:texts log:log \
     unsafe_settings:texts
@@ -479,8 +486,9 @@ LAYOUTS = """
 0x98 SEEN_SPACES tag:u32 spaces:space_views
 0x99 SEEN_STATISTICS tag:u32 enq_new:u64 enq_converted:u64 deq:u64 blocking_ast:u64 enq_forced_to_wait:u64 \
     enq_not_queued:u64 deadlock_search:u64 deadlock_find:u64 timeouts:u64 locks:u64 resources:u64 converting:u64 \
-    waiting:u64 sessions:u64
+    waiting:u64 sessions:u64 delayed:u64 recovering_ms:u64
 0x9A SEEN_TOKEN tag:u32 live:bool
+0x9B SEEN_RESUMED tag:u32 executed:u64 ttl_ms:u32
 0x9F SEEN_REFUSED tag:u32 status:status
 0xC0 GRANTED request:u64 place:u64 grant:grant
 0xC1 PATH_GRANTED request:u64 place:u64 leaf:grant levels:levels
@@ -488,6 +496,7 @@ LAYOUTS = """
 0xC3 DONE request:u64 place:u64 status:status
 0xC4 REFUSED request:u64 place:u64 status:status blocker:option_u64 detail:u32
 0xC5 SPACE request:u64 place:u64 space:space_view changed:bool
+0xC6 PURGED request:u64 place:u64 released:u64
 0xD0 GRANTED_LATER place:u64 grant:grant
 0xD1 PATH_GRANTED_LATER place:u64 leaf:grant levels:levels
 0xD2 ENDED place:u64 handle:handle status:status holds:mode_or_none record:u64
@@ -566,7 +575,7 @@ def read_extensions(reader, kind):
     if len(numbers) > 16 or len(set(numbers)) < len(numbers):
         raise FrameError(Status.MALFORMED, "an extension comes twice, or there are more than 16")
     for type_, data in extensions:
-        is_reason = type_ & ~CRITICAL == REASON and kind in ("ENQ", "ENQ_PATH")
+        is_reason = type_ & ~CRITICAL == REASON and kind in ("ENQ", "ENQ_PATH", "ADOPT")
         if is_reason and len(data) > 256:
             raise FrameError(Status.LIMIT, "a reason has at most 256 bytes")
         if type_ & CRITICAL and not is_reason:
@@ -735,6 +744,14 @@ class Connection:
         self.session = Session(self, opened, sent)
         return self.session
 
+    def resume(self, session):
+        """Go on with a session that another connection had: say again what was not executed."""
+        sent = boot_time()
+        resumed = self.look("RESUME", session=session.id, secret=session.secret, received=session.received)
+        self.session = session
+        session._go_on(self, resumed, sent)
+        return session
+
 
 class Session:
     """A session on its connection: numbered requests one way, answers and events the other."""
@@ -742,6 +759,7 @@ class Session:
     def __init__(self, connection, opened, sent):
         self.connection = connection
         self.id = opened.session
+        self.secret = opened.secret
         self.ttl_ms = opened.ttl_ms
         self.proved = sent  # when the latest frame that was answered had been sent
         self.sent = 0  # number of the last request
@@ -749,6 +767,7 @@ class Session:
         self.acked = 0  # what the last frame sent acknowledged of them
         self.server_ack = 0  # the last request the server says it has executed
         self.unanswered = {}  # request number: (size of its frame, when it was sent, is it a release with NOACK?)
+        self.requests = {}  # request number: the request, as long as it is not answered
         self.answers = {}  # request number: its answer
         self.events = []  # what came and has not been asked for
         self.notices = []  # BLOCKING, the like
@@ -777,6 +796,7 @@ class Session:
         for request, frame in zip(requests, frames):
             is_silent = request.kind == "DEQ" and bool(request.flags & Flag.NOACK)
             self.unanswered[request.number] = (len(frame), now, is_silent)
+            self.requests[request.number] = request
         self.sent += len(requests)
         self.acked = self.received
         return [request.number for request in requests]
@@ -828,6 +848,19 @@ class Session:
             self.connection.receive(deadline - time.monotonic())
         return found
 
+    # Going on with another connection
+
+    def _go_on(self, connection, resumed, sent):
+        self.connection, self.ttl_ms = connection, resumed.ttl_ms
+        self._proved(sent)
+        self.notices = []  # they are told anew
+        self.requests = {number: request for number, request in self.requests.items() if number in self.unanswered}
+        again = [request for number, request in self.requests.items() if number > resumed.executed]
+        for request in again:
+            request.ack = self.received
+        connection.write(b"".join(encode(request) for request in again))
+        self.acked = self.received
+
     # Receiving
 
     def _take(self, message):
@@ -851,6 +884,7 @@ class Session:
             # A refused release with NOACK may have been acknowledged, and be off the list, before it is answered.
             if message.request in self.unanswered:
                 self._proved(self.unanswered.pop(message.request)[1])
+            self.requests.pop(message.request, None)
             self.answers[message.request] = message
         elif not message.kind.startswith("UNKNOWN_"):
             self.events.append(message)

@@ -15,7 +15,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 
 from enq_client import (
-    MAGIC, Connection, EnqError, Flag, FrameError, LookRefused, Message, Mode, Outcome, Status,
+    MAGIC, Connection, EnqError, Flag, FrameError, LookRefused, Message, Mode, Outcome, ServerError, Status,
     address_of, cancel, convert, decode, deq, deq_all, encode, enq,
 )
 
@@ -331,9 +331,44 @@ def lease_and_close(world):
     expect(second.call(enq(1, name, Mode.EX)), "GRANTED", number=1, request=1)
 
 
+def resumed_session(world):
+    """a session goes on with another connection: each request once, each answer the same, notices anew"""
+    name, other = world.resource(), world.session("other")
+    first = world.connection()
+    session = first.open("goes on", ttl_ms=TTL_MS, bind_connection=False)
+    seq = granted(session, enq(1, name, Mode.EX, Flag.BLKAST)).seq
+    # These are executed, and nobody hears their answers; the one behind them is cut short.
+    numbers = session.send(enq(2, world.resource(), Mode.PR), convert(1, Mode.PW, Flag.BLKAST))
+    while other.connection.look("SHOW_SESSION", session=session.id).sessions[0].locks < 2:
+        pass
+    lost = deq(2)
+    lost.number, lost.ack = session.sent + 1, session.received
+    first.write(encode(lost)[:-3])
+    first.disconnect()
+    queued(other, enq(1, name, Mode.PR))
+
+    second = world.connection()
+    second.resume(session)
+    expect(session.answer(numbers[0]), "GRANTED", request=2)
+    grant = expect(session.answer(numbers[1]), "GRANTED", request=3).grant
+    assert grant.handle == 1 and grant.mode == Mode.PW and grant.seq > seq, grant
+    expect(session.notice(1), "BLOCKING", seq=grant.seq, mode=Mode.PR)
+    expect(session.call(lost), "DONE", status=Status.RELEASED)
+
+    # A newer connection takes it over; the older one is told so, and a wrong secret is told nothing.
+    third = world.connection()
+    third.resume(session)
+    with refusal(ServerError, Status.SUPERSEDED):
+        second.read()
+    with refusal(ServerError, Status.SESSION):
+        world.connection().look("RESUME", session=session.id, secret=bytes(16), received=0)
+    expect(session.call(deq(1)), "DONE", status=Status.RELEASED)
+    granted_later(other, 1)
+
+
 CHECKS = [
     vectors, lock, conversion, release, pipeline, blocking, value_block, cancellation, noqueue, bad_requests,
-    bound_session, wrong_magic, lease_and_close,
+    bound_session, wrong_magic, lease_and_close, resumed_session,
 ]
 
 
