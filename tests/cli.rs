@@ -7,6 +7,8 @@
 mod campaign;
 #[path = "cli/codes.rs"]
 mod codes;
+#[path = "cli/keeper.rs"]
+mod keeper;
 #[path = "cli/kept.rs"]
 mod kept;
 #[path = "cli/life.rs"]

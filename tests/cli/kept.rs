@@ -12,30 +12,25 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    net::UnixStream,
-    process::{Child, Command},
-    time::timeout,
-};
+use tokio::process::{Child, Command};
 
-use crate::stage::{PATIENCE, Server, code_of, end_of, eventually, pid_of, said, send, start};
+use crate::stage::{Server, code_of, end_of, eventually, pid_of, said, send, start};
 
 /// What the script printed.
-fn printed(output: &Output) -> Vec<String> {
+pub(crate) fn printed(output: &Output) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect()
 }
 
 /// A session that ends with this test's process at the latest.
-struct Kept<'a> {
+pub(crate) struct Kept<'a> {
     server: &'a Server,
-    socket: String,
+    pub(crate) socket: String,
     keeper: Pid,
     id: String,
 }
 
 impl<'a> Kept<'a> {
-    async fn open(server: &'a Server, options: &[&str]) -> Kept<'a> {
+    pub(crate) async fn open(server: &'a Server, options: &[&str]) -> Kept<'a> {
         let parent = std::process::id().to_string();
         let mut arguments = vec!["session", "open", "-o", "json"];
         if !options.contains(&"--parent") {
@@ -49,13 +44,13 @@ impl<'a> Kept<'a> {
         Kept { server, socket: word("socket"), keeper: Pid::from_raw(pid), id: word("id") }
     }
 
-    fn enq(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn enq(&self, arguments: &[&str]) -> Command {
         let mut command = self.server.enq(arguments);
         command.env("ENQ_SESSION", &self.socket);
         command
     }
 
-    async fn done(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn done(&self, arguments: &[&str]) -> Output {
         end_of(self.enq(arguments)).await
     }
 
@@ -66,11 +61,11 @@ impl<'a> Kept<'a> {
     }
 
     /// Takes a lock; its id.
-    async fn lock(&self, name: &str) -> String {
+    pub(crate) async fn lock(&self, name: &str) -> String {
         self.json(&["lock", name]).await["id"].as_str().expect("ids are strings").to_owned()
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         Path::new(&self.socket).parent().expect("it lies in a folder").into()
     }
 
@@ -87,7 +82,7 @@ impl Drop for Kept<'_> {
     }
 }
 
-async fn locks_of(server: &Server, options: &[&str]) -> usize {
+pub(crate) async fn locks_of(server: &Server, options: &[&str]) -> usize {
     let locks = server.json(&[&["ls", "-o", "json"], options].concat()).await;
     locks["locks"].as_array().expect("a list").len()
 }
@@ -96,7 +91,7 @@ async fn until_nobody_waits(server: &Server) {
     eventually("nobody waits", async || locks_of(server, &["--waiting"]).await == 0).await;
 }
 
-async fn until_no_session(server: &Server) {
+pub(crate) async fn until_no_session(server: &Server) {
     eventually("there is no session", async || {
         server.json(&["session", "ls", "-o", "json"]).await["sessions"].as_array().is_some_and(Vec::is_empty)
     })
@@ -166,34 +161,6 @@ async fn a_session_ends_with_the_process_it_was_opened_for() {
 }
 
 #[tokio::test]
-async fn a_keeper_holds_nothing_of_whoever_opened_it() {
-    let server = Server::start().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let line = format!(
-        "cd {} && exec 9>held && exec enq session open --parent {} -o json",
-        folder.path().display(),
-        std::process::id()
-    );
-    let output = end_of(server.shell(&line)).await;
-    let opened: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
-    let pid = opened["session"]["pid"].as_i64().expect("a number");
-    let own = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).expect("it is there");
-    assert_eq!(own("cwd"), Path::new("/"));
-    let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("it is there").flatten();
-    let held = files.filter_map(|file| fs::read_link(file.path()).ok()).find(|file| file.ends_with("held"));
-    assert_eq!(held, None);
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
-    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
-    assert_eq!(
-        (fields[2], fields[3]),
-        (pid.to_string().as_str(), pid.to_string().as_str()),
-        "group, session"
-    );
-    send(Pid::from_raw(i32::try_from(pid).expect("a number of a process")), Signal::SIGTERM);
-    until_no_session(&server).await;
-}
-
-#[tokio::test]
 async fn two_shells_have_two_sessions() {
     let server = Server::start().await;
     let (one, two) = (Kept::open(&server, &[]).await, Kept::open(&server, &[]).await);
@@ -241,29 +208,6 @@ async fn whoever_is_interrupted_while_it_waits_asks_no_more() {
         .await;
     assert_eq!(one.done(&["deq", &id]).await.status.code(), Some(0));
     assert_eq!(two.done(&["try", "x"]).await.status.code(), Some(0), "nobody has it");
-}
-
-#[tokio::test]
-async fn a_grant_that_nobody_took_is_given_back() {
-    let server = Server::start().await;
-    let kept = Kept::open(&server, &[]).await;
-    let ask = r#"{"version":1,"ask":"lock","space":"default","path":"x","is_path":false,"mode":"EX","wait":"no","reason":""}"#;
-    let mut line = BufReader::new(UnixStream::connect(&kept.socket).await.expect("it listens"));
-    line.write_all(format!("{ask}\n").as_bytes()).await.expect("it reads");
-    let mut answer = String::new();
-    timeout(PATIENCE, line.read_line(&mut answer)).await.expect("in time").expect("it answers");
-    assert!(answer.contains("\"answer\":\"granted\""), "{answer}");
-    assert_eq!(locks_of(&server, &[]).await, 1);
-    drop(line);
-    eventually("the lock is free", async || locks_of(&server, &[]).await == 0).await;
-    // What is none of ours, or of another version, is told so.
-    for (said, wanted) in [("{\"version\":9}\n", "version 9"), ("GET / HTTP/1.1\r\n", "none of ours")] {
-        let mut line = BufReader::new(UnixStream::connect(&kept.socket).await.expect("it listens"));
-        line.write_all(said.as_bytes()).await.expect("it reads");
-        let mut answer = String::new();
-        timeout(PATIENCE, line.read_line(&mut answer)).await.expect("in time").expect("it answers");
-        assert!(answer.contains(wanted), "{answer}");
-    }
 }
 
 #[tokio::test]
@@ -316,6 +260,23 @@ async fn a_lost_session_is_told_to_every_later_verb_and_to_the_shell() {
     assert_eq!(kept.done(&["deq", &id]).await.status.code(), Some(76));
     assert_eq!(other.done(&["session", "close"]).await.status.code(), Some(0), "there is nothing left to do");
     other.until_ended().await;
+}
+
+/// The first script of the page about scripts does what the page says.
+#[tokio::test]
+async fn the_script_of_the_documents_runs() {
+    let server = Server::start().await;
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/scripts.md"));
+    let page = page.expect("the page is there");
+    let script = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a script");
+    let work =
+        "export_orders() { echo \"exported under $2\"; }; verify_orders() { enq ls -o name | wc -l; }\n";
+    let output = end_of(server.shell(&format!("{work}{script}"))).await;
+    assert!(output.status.success(), "{output:?}");
+    let lines = printed(&output);
+    assert!(lines[0].starts_with("exported under ") && lines[0] != "exported under 0", "{lines:?}");
+    assert_eq!(lines.last().map(|line| line.trim()), Some("1"), "one lock while it verifies: {lines:?}");
+    until_no_session(&server).await;
 }
 
 #[tokio::test]
