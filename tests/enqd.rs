@@ -88,7 +88,7 @@ fn its_epoch_grows_with_each_boot_and_belongs_to_one_server() {
     assert!(first.stop().contains("Epoch 1,"));
     assert!(start(&arguments, 1).stop().contains("Epoch 2,"));
     let file = Path::new(&state).join("enqd-0.state");
-    assert_eq!(fs::read_to_string(&file).unwrap(), "enqd state 1 epoch 2\n");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "enqd state 2 epoch 2 lease_ms 0\n");
     fs::write(&file, "nonsense").unwrap();
     let (code, said) = run(&arguments);
     assert!(code == 78 && said.contains("will not be guessed"), "{code}: {said}");

@@ -75,16 +75,20 @@ pub(super) fn whose(lock: &LockView, sessions: &[SessionView]) -> String {
     }
 }
 
-/// Why nothing moves, in a word: `lock-delay` or `server restarted`.
-fn pause_word(lock: &LockView) -> Option<&'static str> {
-    let word = if lock.session.is_none() { "lock-delay" } else { "server restarted" };
-    lock.pause_ms.map(|_| word)
-}
-
 /// Why nothing moves, and for how long: `lock-delay, 4s left`, `server restarted, 9s left`.
 #[must_use]
 pub(super) fn pause(lock: &LockView) -> Option<String> {
-    Some(format!("{}, {} left", pause_word(lock)?, show_ms(lock.pause_ms?)))
+    let left_ms = lock.pause_ms?;
+    Some(match lock.session {
+        None => format!("lock-delay, {} left", show_ms(left_ms)),
+        Some(_) => restarted(left_ms),
+    })
+}
+
+/// That everybody waits for leases of before the server's restart, and how long still.
+#[must_use]
+pub(super) fn restarted(left_ms: u64) -> String {
+    format!("server restarted, {} left", show_ms(left_ms))
 }
 
 fn id_or_dash(session: Option<SessionId>) -> String {
@@ -150,7 +154,7 @@ pub(super) fn lock_json(lock: &LockView, sessions: &[SessionView]) -> Value {
         "requested": lock.requested.map(|mode| mode.letters()),
         "age_ms": lock.age_ms,
         "timeout_ms": lock.timeout_ms,
-        "pause": pause_word(lock),
+        "pause": pause(lock),
         "pause_ms": lock.pause_ms,
         "session": lock.session.map(|id| id.to_string()),
         "holder": session_of(lock, sessions).map(session_json),

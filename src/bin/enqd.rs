@@ -98,10 +98,19 @@ fn start_log(settings: &Settings) -> anyhow::Result<()> {
 /// Says what this server promises, and what not.
 fn banner(server: &Server) {
     eprintln!("enqd {}: a volatile server; its locks and sessions end with it.", env!("CARGO_PKG_VERSION"));
-    eprintln!(
-        "After a restart it grants at once: it does not wait for the leases of before. Who still works under such a \
-         lease is stopped only by a resource that checks fences."
-    );
+    match server.recovering_ms() {
+        0 if server.asserts_no_survivors() => eprintln!(
+            "It grants at once, for it was told that there are no survivors (no_survivors). If that is not true, two may \
+             hold one lock."
+        ),
+        0 => eprintln!("Nobody can still believe in a lock of before: it grants at once."),
+        left => eprintln!(
+            "Clients of before may still believe in their locks: requests wait {}.{} s before any is granted \
+             (no_survivors, if nobody is left, ends this).",
+            left / 1_000,
+            left % 1_000 / 100
+        ),
+    }
     let epoch = server.epoch();
     match &epoch.kept {
         Some(path) => {
@@ -109,7 +118,7 @@ fn banner(server: &Server) {
         }
         None => eprintln!(
             "No place for its state (see --state-dir): seqs and fences restart with it and cannot be compared across \
-             restarts; leases are at most 15 s."
+             restarts; leases are at most 15 s, and each start waits for leases of that length, but on a free port."
         ),
     }
     eprintln!(

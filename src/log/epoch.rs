@@ -1,9 +1,11 @@
 //! The epoch of a server's boot: greater than that of every boot before it, and on disk before the first grant.
 //!
-//! A small file keeps it. It is replaced as a whole, synced, and its directory too, so that a crash leaves the old epoch
-//! or the new one. A second file beside it is locked while the server lives, so that two servers never share an epoch.
-//! A file that cannot be read stops the start: an epoch is never guessed.
+//! A small file keeps it, and with it the longest lease under which anybody may still believe in a lock (`survivors`). It
+//! is replaced as a whole, synced, and its directory too, so that a crash leaves the old line or the new one. A second
+//! file beside it is locked while the server lives, so that two servers never share an epoch. A file that cannot be read
+//! stops the start: an epoch is never guessed.
 
+use super::survivors::Survivors;
 use enq_protocol::vocabulary::Seq;
 use nix::fcntl::{Flock, FlockArg};
 use std::{
@@ -30,6 +32,9 @@ pub struct Epoch {
     pub number: u32,
     /// The file it is kept in.
     pub kept: Option<PathBuf>,
+    /// What the boot before left: the longest lease under which somebody may still believe in a lock of it, in
+    /// milliseconds, 0 if nobody can. None if nothing is known.
+    pub before_ms: Option<u32>,
     _lock: Option<Flock<File>>,
 }
 
@@ -64,8 +69,11 @@ pub enum EpochError {
     },
 }
 
-/// What the file's only line begins with.
-const LINE: &str = "enqd state 1 epoch ";
+/// What the file's only line begins with, and what stands between its two numbers.
+const LINE: (&str, &str) = ("enqd state 2 epoch ", " lease_ms ");
+
+/// The same of a file that says nothing of leases.
+const LINE_OF_OLD: &str = "enqd state 1 epoch ";
 
 impl Epoch {
     /// Raises the epoch kept at this place under this name, and syncs it.
@@ -73,7 +81,7 @@ impl Epoch {
     /// # Errors
     /// [`EpochError`]; a usual place that cannot be used is no error, but no place.
     pub fn raise(place: &Place, name: &str) -> Result<Epoch, EpochError> {
-        let nowhere = Epoch { number: 0, kept: None, _lock: None };
+        let nowhere = Epoch { number: 0, kept: None, before_ms: None, _lock: None };
         match place {
             Place::Given(directory) => Self::raise_in(directory, name),
             Place::Usual(directory) => match Self::raise_in(directory, name) {
@@ -97,32 +105,53 @@ impl Epoch {
             error => EpochError::Unusable { path: path.clone(), error: error.into() },
         })?;
         let path = directory.join(format!("{name}.state"));
-        let last = match fs::read_to_string(&path) {
-            Ok(text) => epoch_of(&text).ok_or_else(|| EpochError::Unreadable { path: path.clone() })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        let (last, before_ms) = match fs::read_to_string(&path) {
+            Ok(text) => read(&text).ok_or_else(|| EpochError::Unreadable { path: path.clone() })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, Some(0)),
             Err(error) => return Err(unusable(&path)(error)),
         };
         if last >= Seq::EPOCH_MAX {
             return Err(EpochError::Exhausted { path });
         }
-        replace(directory, &path, &format!("{LINE}{}\n", last + 1)).map_err(unusable(&path))?;
-        Ok(Epoch { number: last + 1, kept: Some(path), _lock: Some(lock) })
+        let line = line(last + 1, before_ms.unwrap_or(u32::MAX));
+        replace(&path, &line).map_err(unusable(&path))?;
+        Ok(Epoch { number: last + 1, kept: Some(path), before_ms, _lock: Some(lock) })
+    }
+
+    /// Where it is kept which leases may outlive this server. `before_ms` is what those of before need, as long as they
+    /// may be believed in; 0 if there are none.
+    #[must_use]
+    pub fn survivors(&self, before_ms: u32) -> Survivors {
+        Survivors::new(self.kept.clone().map(|path| (path, self.number)), before_ms)
     }
 }
 
-/// The epoch in a state file.
-fn epoch_of(text: &str) -> Option<u32> {
-    text.strip_prefix(LINE)?.strip_suffix('\n')?.parse().ok()
+/// The line of a state file: the epoch, and the longest lease that may outlive its server.
+pub(super) fn line(epoch: u32, lease_ms: u32) -> String {
+    let (begin, between) = LINE;
+    format!("{begin}{epoch}{between}{lease_ms}\n")
+}
+
+/// The epoch in a state file, and the lease, if it says one.
+fn read(text: &str) -> Option<(u32, Option<u32>)> {
+    let text = text.strip_suffix('\n')?;
+    if let Some(epoch) = text.strip_prefix(LINE_OF_OLD) {
+        return Some((epoch.parse().ok()?, None));
+    }
+    let (epoch, lease_ms) = text.strip_prefix(LINE.0)?.split_once(LINE.1)?;
+    // A lease that is not known is written as the longest there can be.
+    let lease_ms = lease_ms.parse().ok().map(|ms| Some(ms).filter(|ms| *ms != u32::MAX))?;
+    Some((epoch.parse().ok()?, lease_ms))
 }
 
 /// Replaces a file as a whole, and has it on disk when this returns.
-fn replace(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&new, path)?;
-    File::open(directory)?.sync_all()
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]
@@ -145,12 +174,35 @@ mod tests {
     fn an_epoch_is_never_guessed() {
         let directory = tempfile::tempdir().unwrap();
         let place = Place::Given(directory.path().to_path_buf());
-        for text in ["", "enqd state 1 epoch 7", "enqd state 1 epoch x\n", "garbage"] {
+        for text in [
+            "",
+            "enqd state 2 epoch 7 lease_ms 0",
+            "enqd state 2 epoch 7\n",
+            "enqd state 2 epoch 7 lease_ms -1\n",
+            "enqd state 1 epoch x\n",
+            "garbage",
+        ] {
             fs::write(directory.path().join("enqd.state"), text).unwrap();
             assert!(matches!(Epoch::raise(&place, "enqd"), Err(EpochError::Unreadable { .. })), "{text}");
         }
-        fs::write(directory.path().join("enqd.state"), format!("{LINE}8388607\n")).unwrap();
+        fs::write(directory.path().join("enqd.state"), line(8_388_607, 0)).unwrap();
         assert!(matches!(Epoch::raise(&place, "enqd"), Err(EpochError::Exhausted { .. })));
+    }
+
+    #[test]
+    fn what_may_outlive_a_boot_is_known_to_the_next_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::Given(directory.path().to_path_buf());
+        let before = || Epoch::raise(&place, "enqd").unwrap().before_ms;
+        assert_eq!(before(), Some(0), "without a file there was nobody");
+        assert_eq!(before(), Some(0), "nor if nobody locked anything");
+        fs::write(directory.path().join("enqd.state"), line(5, 16_384)).unwrap();
+        assert_eq!(before(), Some(16_384));
+        assert_eq!(before(), Some(16_384), "a server that dies before the wait is over hands it on");
+        fs::write(directory.path().join("enqd.state"), "enqd state 1 epoch 7\n").unwrap();
+        assert_eq!(before(), None, "that file says nothing of leases");
+        assert_eq!(before(), None, "and that is not forgotten");
+        assert_eq!(Epoch::raise(&place, "enqd").unwrap().number, 10);
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! there yet.) Whatever changes the table goes through here; who only looks asks the table.
 
 mod epoch;
+mod survivors;
 mod volatile;
 
 pub use epoch::{Epoch, EpochError, Place};
+pub use survivors::Survivors;
 pub use volatile::Volatile;

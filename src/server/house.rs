@@ -78,6 +78,13 @@ impl House {
         &self.metrics
     }
 
+    /// Says it if the state file could not be written: what needs it is refused UNAVAILABLE meanwhile.
+    pub(super) fn say_trouble(&self) {
+        if let Some(error) = self.log.trouble() {
+            tracing::error!(%error, "the state file cannot be written");
+        }
+    }
+
     /// From now on everything that is to be said is said at once, for there will be no later.
     pub fn stop(&self) {
         self.stops.store(true, Ordering::Relaxed);

@@ -76,6 +76,7 @@ impl Passing {
         let away = now.0.saturating_sub(self.last.0);
         self.last = now;
         house.log.pass_time(now, &mut self.scratch);
+        house.say_trouble();
         if away > STALL_NS_MIN {
             // Everybody's socket is read once before anybody's lease is looked at.
             give_back(house, away);

@@ -8,7 +8,7 @@ use crate::{
     table::{About, Edges, ResourceSeen, Scratch, SessionCell},
 };
 use enq_protocol::{
-    vocabulary::{SessionId, Status},
+    vocabulary::{SessionId, Statistics, Status},
     wire::{Administer, Look, OpenSession, Opened, Seen},
 };
 use std::sync::Arc;
@@ -53,7 +53,10 @@ impl Looker<'_> {
                 Some(space) => Seen::Spaces(vec![space]),
                 None => Seen::Refused(Status::NoSuchSpace),
             },
-            Look::Statistics => Seen::Statistics(table.statistics(now)),
+            Look::Statistics => {
+                let recovering_ms = table.recovering_ms(now);
+                Seen::Statistics(Statistics { recovering_ms, ..table.statistics() })
+            }
             Look::CheckToken { lockspace, path, seq } => {
                 Seen::Token { live: table.is_live(lockspace, &path, seq) }
             }

@@ -35,6 +35,7 @@ pub use metrics::Metrics;
 pub use shutdown::StopSignals;
 
 use crate::{
+    engine::Instant,
     log::{Epoch, EpochError, Volatile},
     table::{Setting, Table},
 };
@@ -45,6 +46,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The longest lease if the epoch could not be kept.
 const TTL_MS_MAX_UNKEPT: u32 = 15_000;
+
+/// What a server says of itself that was told not to wait for leases of before.
+const NO_SURVIVORS: &str = "no-survivors";
 
 /// How long connections may take to say their last words when the server stops.
 const LEAVING: Duration = Duration::from_secs(3);
@@ -100,6 +104,8 @@ impl Server {
             listeners.push(listener);
         }
         let epoch = Epoch::raise(&config.state, &config.state_name())?;
+        let kept = epoch.kept.is_some();
+        let before_ms = config.survivors_ms(epoch.before_ms, kept);
         let mut random = [0; 24];
         getrandom::fill(&mut random).map_err(StartError::Random)?;
         let [route_key @ .., _, _, _, _, _, _, _, _] = random;
@@ -111,20 +117,20 @@ impl Server {
             window_bytes: config.window.bytes,
             route_key,
             hash_seed: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-            recovering_until: None,
+            recovering_until: (before_ms > 0).then(|| Instant::START.after_ms(with_drift(before_ms))),
         });
-        let kept = epoch.kept.is_some();
+        let survivors = epoch.survivors(before_ms);
         let stop = CancellationToken::new();
         let rules = HouseRules {
             patience: config.patience,
             ttl_ms_min: in_ms(config.leases.min),
             ttl_ms_max: in_ms(config.leases.max).min(if kept { u32::MAX } else { TTL_MS_MAX_UNKEPT }),
-            unsafe_settings: if kept { Vec::new() } else { vec!["epoch-not-kept".into()] },
+            unsafe_settings: unsafe_settings(&config, kept),
             draw: Box::new(draw),
         };
         let shared = Arc::new(Shared {
             clock: Clock::start(),
-            house: Arc::new(House::new(Volatile::new(table), rules)),
+            house: Arc::new(House::new(Volatile::with_survivors(table, survivors), rules)),
             door: Arc::new(listener::Door::new(config.door, stop.clone())),
             keepalive: config.keepalive,
             stop,
@@ -168,7 +174,19 @@ impl Server {
     /// Its counters, as a client is shown them.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        self.shared.house.log.table().statistics(self.shared.clock.now())
+        Statistics { recovering_ms: self.recovering_ms(), ..self.table().statistics() }
+    }
+
+    /// Was it told that there are no leases of before?
+    #[must_use]
+    pub fn asserts_no_survivors(&self) -> bool {
+        self.shared.house.rules.unsafe_settings.iter().any(|name| name == NO_SURVIVORS)
+    }
+
+    /// What is left of its wait for leases of before, in milliseconds.
+    #[must_use]
+    pub fn recovering_ms(&self) -> u64 {
+        self.table().recovering_ms(self.shared.clock.now())
     }
 
     /// The table, for who looks.
@@ -179,12 +197,15 @@ impl Server {
 
     /// Stops: nobody else is let in, everybody inside is told SHUTDOWN, and what was to be written is written.
     pub async fn shutdown(self) {
+        let held_ms = self.shared.house.log.close_books();
         self.shared.house.stop();
         self.shared.stop.cancel();
         self.tracker.close();
         if tokio::time::timeout(LEAVING, self.tracker.wait()).await.is_err() {
             tracing::warn!(connections = self.tracker.len(), "not every connection ended in time");
         }
+        self.shared.house.log.balance_books(held_ms);
+        self.shared.house.say_trouble();
     }
 }
 
@@ -192,6 +213,17 @@ impl Server {
 fn draw() -> Option<[u8; 16]> {
     let mut secret = [0; 16];
     getrandom::fill(&mut secret).ok().map(|()| secret)
+}
+
+/// The settings that weaken a promise, by name.
+fn unsafe_settings(config: &Config, kept: bool) -> Vec<String> {
+    let settings = [(!kept, "epoch-not-kept"), (config.no_survivors, NO_SURVIVORS)];
+    settings.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name.into()).collect()
+}
+
+/// A time by whoever's clock, which may go wrong by one per cent, as is ours.
+fn with_drift(ms: u32) -> u32 {
+    ms.saturating_add(ms.div_ceil(50))
 }
 
 /// In milliseconds; longer than 49 days is for ever.

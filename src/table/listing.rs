@@ -147,9 +147,9 @@ impl Table {
         (part, false)
     }
 
-    /// The counters of all shards together.
+    /// The counters of all shards together; what is left of a wait after a restart is the caller's to say.
     #[must_use]
-    pub fn statistics(&self, now: Instant) -> Statistics {
+    pub fn statistics(&self) -> Statistics {
         let all = self.shards.iter().map(|cell| cell.shard.lock().statistics());
         let sum = all.fold(Statistics::default(), |a, b| Statistics {
             enq_new: a.enq_new + b.enq_new,
@@ -169,7 +169,7 @@ impl Table {
             delayed: a.delayed + b.delayed,
             recovering_ms: 0,
         });
-        Statistics { sessions: self.session_count(), recovering_ms: self.recovering_ms(now), ..sum }
+        Statistics { sessions: self.session_count(), ..sum }
     }
 
     /// Is the grant with this seq live?

@@ -30,8 +30,13 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Server {
+        Server::start_with(&["--listen", "127.0.0.1:0"]).await
+    }
+
+    pub(crate) async fn start_with(arguments: &[&str]) -> Server {
         let mut process = Command::new(env!("CARGO_BIN_EXE_enqd"))
-            .args(["--listen", "127.0.0.1:0", "--log-level", "warn"])
+            .args(["--log-level", "warn"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
@@ -47,6 +52,13 @@ impl Server {
 
     pub(crate) fn signal(&self, signal: Signal) {
         send(pid_of(&self.process), signal);
+    }
+
+    /// Sends it a signal that ends it, and waits until it has.
+    pub(crate) async fn end(mut self, signal: Signal) {
+        self.signal(signal);
+        let ended = timeout(PATIENCE, self.process.wait()).await.expect("it ends in time");
+        ended.expect("its status is there");
     }
 
     /// The command, speaking with this server.

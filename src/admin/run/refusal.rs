@@ -62,12 +62,19 @@ pub(in crate::admin) async fn explain(
             Some((*blocker, *waiting))
         }
         NotGranted::TimedOut => Some((None, 0)),
+        NotGranted::Recovering { left_ms } => {
+            let wait = words::restarted(u64::from(*left_ms));
+            failure.cause = format!("{} on {name} cannot be granted yet: {wait}", wanted.mode);
+            None
+        }
         _ => None,
     };
     if let Some((blocker, waiting)) = blocker {
         let looked = tokio::time::timeout(LOOK_WITHIN, in_the_way(reach, session, wanted, blocker)).await;
         if let Ok(Some((lock, holder, queued))) = looked {
             failure.details = describe(&lock, holder.as_ref(), queued.unwrap_or(waiting));
+        } else if let Some(left_ms) = recovering(session).await {
+            failure.details = format!("  {:<11} {}\n", "nobody yet", words::restarted(left_ms));
         }
         let path = if is_path { "--path " } else { "" };
         let server =
@@ -134,13 +141,27 @@ fn describe(lock: &LockView, holder: Option<&SessionView>, waiting: u32) -> Stri
     lines.map(|(label, value)| format!("  {label:<11} {value}\n")).collect()
 }
 
-/// After a second of waiting, says on a terminal for whom; returns when that is said, or never if it is not to be.
+/// What is left of the server's wait after its restart, if that is what everybody waits for.
+async fn recovering(session: &Session) -> Option<u64> {
+    let statistics = tokio::time::timeout(LOOK_WITHIN, session.statistics()).await.ok()?.ok()?;
+    Some(statistics.recovering_ms).filter(|left_ms| *left_ms > 0)
+}
+
+/// After a second of waiting, says on a terminal for whom, and anywhere if it is for the server itself, which is rare
+/// and worth a line in a log; returns when that is said, or never if it is not to be.
 pub(super) async fn say_for_whom(reach: &Reach, run: &Run, session: &Session, wanted: &Wanted) {
-    if run.quiet || !std::io::stderr().is_terminal() {
+    if run.quiet {
         return std::future::pending().await;
     }
     tokio::time::sleep(SAY_AFTER).await;
     let name = words::name(&wanted.path);
+    if let Some(left_ms) = recovering(session).await {
+        let wait = words::restarted(left_ms);
+        return exit::say_aside(format!("enq: waiting for {} on {name}: {wait}\n", wanted.mode));
+    }
+    if !std::io::stderr().is_terminal() {
+        return std::future::pending().await;
+    }
     let looked = tokio::time::timeout(LOOK_WITHIN, in_the_way(reach, session, wanted, None)).await;
     let whom = match looked {
         Ok(Some((lock, holder, _))) => {

@@ -13,7 +13,7 @@ pub use settings::{KEYS, Key, Settings};
 pub use source::{ConfigError, Origin, Task, Told, command};
 pub use value::Size;
 
-use super::DoorLimits;
+use super::{DoorLimits, TTL_MS_MAX_UNKEPT, in_ms};
 use crate::{engine::Limits, log::Place};
 use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -22,8 +22,10 @@ use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
 pub struct Config {
     /// Where it listens.
     pub listen: Vec<SocketAddr>,
-    /// Where its epoch is kept.
+    /// Where its epoch is kept, and which leases may outlive it.
     pub state: Place,
+    /// An operator asserts that there are no leases of before.
+    pub no_survivors: bool,
     /// How many may come in.
     pub door: DoorLimits,
     /// What sessions and resources may have.
@@ -94,6 +96,20 @@ impl Config {
         Config { state: Place::Nowhere, ..Config::from(&Settings { listen, ..Settings::default() }) }
     }
 
+    /// For how long leases of before may still be believed in, in milliseconds, given the longest that is known of.
+    ///
+    /// Who listens on free ports only and keeps no state has no server before it: nobody can have asked at its address.
+    pub(super) fn survivors_ms(&self, before: Option<u32>, is_kept: bool) -> u32 {
+        let on_free_ports = self.listen.iter().all(|address| address.port() == 0);
+        match before {
+            _ if self.no_survivors => 0,
+            Some(lease_ms) => lease_ms,
+            None if !is_kept && on_free_ports => 0,
+            None if !is_kept => TTL_MS_MAX_UNKEPT,
+            None => in_ms(self.leases.max),
+        }
+    }
+
     /// What the state of this server is called: by its first port, so that two servers of a user do not meet.
     pub(super) fn state_name(&self) -> String {
         format!("enqd-{}", self.listen.first().map_or(0, SocketAddr::port))
@@ -115,6 +131,7 @@ impl From<&Settings> for Config {
         Config {
             listen: settings.listen.clone(),
             state,
+            no_survivors: settings.no_survivors,
             door: DoorLimits {
                 connections: count(settings.connections_max),
                 a_source: count(settings.connections_a_source_max),

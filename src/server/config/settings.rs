@@ -86,9 +86,12 @@ macro_rules! settings {
 settings! {
     /// Addresses to serve clients on. Port 0 picks a free one.
     listen: Vec<SocketAddr> = vec![SocketAddr::from(([127, 0, 0, 1], 21_065))];
-    /// Directory that keeps the epoch of the server's boots. Without it: $STATE_DIRECTORY, else enq in the user's state
+    /// Directory that keeps the epoch of the server's boots and which leases may outlive it. Without it: $STATE_DIRECTORY, else enq in the user's state
     /// directory.
     state_dir: Option<PathBuf> = None;
+    /// Nobody holds a lock of the server that ran here before: do not wait for leases of before. Two may hold one lock if
+    /// this is not true.
+    no_survivors: bool = false;
     /// What is logged to standard error: error, warn, info, debug, trace, or a filter such as enq::server=debug.
     log_level: String = "info".into();
     /// Log one JSON object a line.
