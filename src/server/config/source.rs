@@ -215,7 +215,7 @@ fn written(value: &toml::Value) -> Result<String, String> {
 /// Variables that look like one of ours, misspelled.
 fn slips(variables: impl Iterator<Item = String>) -> Vec<String> {
     /// Those that are somebody's: the command's, what it tells the commands it runs, and the name of the file.
-    const OTHERS: [&str; 13] = [
+    const OTHERS: [&str; 15] = [
         "ENQ_CONFIG",
         "ENQ_SERVERS",
         "ENQ_SPACE",
@@ -227,6 +227,8 @@ fn slips(variables: impl Iterator<Item = String>) -> Vec<String> {
         "ENQ_SEQ",
         "ENQ_SESSION_ID",
         "ENQ_SESSION",
+        "ENQ_VALUE",
+        "ENQ_VALUE_VALID",
         "ENQ_LEASE_TTL_MS",
         "ENQ_PORT",
     ];
