@@ -15,6 +15,8 @@ mod kept;
 mod life;
 #[path = "cli/look.rs"]
 mod look;
+#[path = "cli/orphans.rs"]
+mod orphans;
 #[path = "cli/restart.rs"]
 mod restart;
 #[path = "cli/stage.rs"]

@@ -3,6 +3,7 @@
 //! Nothing here acts. What is said here is what a user reads, so each sentence is written for him; a verb that is not
 //! there is not named.
 
+mod orphans;
 mod run;
 mod script;
 
@@ -13,6 +14,7 @@ use enq_protocol::vocabulary::{LockId, LockMode, SessionId};
 
 use super::duration;
 
+pub use orphans::{Orphans, OrphansVerb};
 pub use run::{Also, Run};
 pub use script::{Ask, Cancel, CheckToken, Convert, Deq, GrantFormat, Lock, Open, OpenFormat};
 
@@ -127,6 +129,9 @@ pub enum Verb {
     Space(Space),
     /// Open and close a session for scripts; list, show and end sessions
     Session(SessionVerb),
+    /// List and purge locks that have outlived their sessions
+    #[command(long_about = orphans::ABOUT)]
+    Orphans(Orphans),
     /// Take a granted lock away from its holder
     ForceRelease(ForceRelease),
     /// Ask whether the grant with this seq is live: exit code 0 if it is, 76 if not

@@ -17,6 +17,7 @@ mod kept;
 mod ls;
 pub mod man;
 mod modes;
+mod orphans;
 mod ping;
 mod render;
 mod run;
@@ -79,6 +80,7 @@ fn carry_out(reach: &Reach, verb: &Verb) -> Result<(), Failure> {
             Verb::Blockers(blockers) => blockers::blockers(reach, blockers).await,
             Verb::Space(space) => space::space(reach, &space.verb).await,
             Verb::Session(session) => session::session(reach, &session.verb).await,
+            Verb::Orphans(orphans) => orphans::orphans(reach, &orphans.verb).await,
             Verb::ForceRelease(release) => force_release::force_release(reach, release).await,
             Verb::CheckToken(check) => check_token::check_token(reach, check).await,
             Verb::Ping(output) => ping::ping(reach, output.format).await,

@@ -327,7 +327,7 @@ impl Lock {
                 self.hold.note_gone();
                 Ok(())
             }
-            Outcome::Granted { .. } | Outcome::Space(_) | Outcome::Seen(_) => {
+            Outcome::Granted { .. } | Outcome::Space(_) | Outcome::Purged(_) | Outcome::Seen(_) => {
                 Err(Refused { lock: self, why: NotGranted::Refused(Status::Protocol) })
             }
         }

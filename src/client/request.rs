@@ -107,6 +107,13 @@ macro_rules! terms {
             self
         }
 
+        /// Let the lock outlive its session, as an orphan that blocks until it is adopted, purged, or released by force.
+        /// It stays so, whatever later conversions say.
+        pub fn persistent(mut self) -> Self {
+            self.terms.flags |= Flags::PERSISTENT;
+            self
+        }
+
         /// The lowest priority on a deadlock's cycle is refused; 0 unless told otherwise.
         pub fn priority(mut self, priority: u8) -> Self {
             self.terms.priority = priority;
@@ -385,7 +392,7 @@ impl IntoFuture for Conversion {
 }
 
 /// Why nothing was sent.
-fn unsent(session: &Session, status: Status) -> NotGranted {
+pub(super) fn unsent(session: &Session, status: Status) -> NotGranted {
     match lost_outcome(session.link(), status) {
         Outcome::Lost(cause) => NotGranted::SessionLost(cause),
         _ => NotGranted::from_status(status, None, 0),
@@ -421,13 +428,13 @@ fn grant_of(outcome: Outcome) -> Result<(Grant, Vec<PathLevel>, bool), Ended> {
         Outcome::Ended { why, holds, gone } => Err(Ended { why, holds, gone }),
         Outcome::Lost(cause) => Err(Ended { why: NotGranted::SessionLost(cause), holds: None, gone: true }),
         Outcome::Done(status) => Err(Ended { why: NotGranted::Refused(status), holds: None, gone: false }),
-        Outcome::Space(_) | Outcome::Seen(_) => {
+        Outcome::Space(_) | Outcome::Purged(_) | Outcome::Seen(_) => {
             Err(Ended { why: NotGranted::Refused(Status::Protocol), holds: None, gone: false })
         }
     }
 }
 
-fn first_grant(hold: Arc<Hold>, outcome: Outcome) -> Result<Lock, NotGranted> {
+pub(super) fn first_grant(hold: Arc<Hold>, outcome: Outcome) -> Result<Lock, NotGranted> {
     match grant_of(outcome) {
         Ok((grant, levels, waited)) => {
             let hold = if levels.len() > 1 { hold.take_over(&levels) } else { hold };

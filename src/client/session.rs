@@ -133,7 +133,11 @@ pub(super) fn look_error(outcome: Outcome) -> LookError {
         Outcome::Lost(cause) => LookError::Lost(cause),
         Outcome::Ended { why, .. } if why.status() == Status::FrameTooLarge => LookError::TooLong,
         Outcome::Ended { why, .. } => LookError::Refused(why.status()),
-        Outcome::Granted { .. } | Outcome::Done(_) | Outcome::Space(_) | Outcome::Seen(_) => {
+        Outcome::Granted { .. }
+        | Outcome::Done(_)
+        | Outcome::Space(_)
+        | Outcome::Purged(_)
+        | Outcome::Seen(_) => {
             LookError::Lost(LossCause::PeerMisbehaved("the answer is one to another question".into()))
         }
     }
@@ -175,7 +179,8 @@ impl SessionBuilder {
         self
     }
 
-    /// Under which the session's persistent locks can be found again after its end: at most 64 bytes.
+    /// Under which the session's persistent locks can be found again after its end: at most 64 bytes. Whoever knows it
+    /// can adopt and purge them, so it is a secret; without one nobody can.
     pub fn orphan_key(mut self, key: impl AsRef<[u8]>) -> Self {
         self.open.orphan_key = key.as_ref().into();
         self
@@ -378,6 +383,10 @@ pub struct Lockspace {
 }
 
 impl Lockspace {
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// What it was when it was looked up.
     #[must_use]
     pub fn view(&self) -> &LockspaceView {

@@ -9,6 +9,7 @@ mod disorder;
 mod locks;
 mod looks;
 mod losses;
+mod orphans;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod recipes;

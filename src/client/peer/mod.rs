@@ -10,6 +10,7 @@
 
 mod locks;
 mod looks;
+mod orphans;
 mod resume;
 mod stream;
 
@@ -66,6 +67,8 @@ pub enum Outcome {
     Done(Status),
     /// A lockspace was made, changed or removed.
     Space(Box<SpaceReply>),
+    /// So many orphans are gone.
+    Purged(u64),
     /// A look.
     Seen(Box<Seen>),
     /// There will be no answer.

@@ -35,7 +35,7 @@ pub(super) enum About<L> {
     Release(Handle),
     /// A cancel of what this lock waits for.
     Cancel(Handle),
-    /// Lockspaces, and the end of the session.
+    /// Lockspaces, purges, and the end of the session.
     Other(L),
 }
 
@@ -356,6 +356,7 @@ impl<L: Clone> Stream<L> {
                 let outcome = match (refusal, reply) {
                     (Some(why), _) => Outcome::Ended { why, holds: None, gone: false },
                     (None, Reply::Space(space)) => Outcome::Space(Box::new(space)),
+                    (None, Reply::Purged { released }) => Outcome::Purged(released),
                     (None, Reply::Done { status }) => Outcome::Done(status),
                     (None, _) => Outcome::Done(Status::Done),
                 };
