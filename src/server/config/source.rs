@@ -215,7 +215,7 @@ fn written(value: &toml::Value) -> Result<String, String> {
 /// Variables that look like one of ours, misspelled.
 fn slips(variables: impl Iterator<Item = String>) -> Vec<String> {
     /// Those that are somebody's: the command's, what it tells the commands it runs, and the name of the file.
-    const OTHERS: [&str; 15] = [
+    const OTHERS: [&str; 16] = [
         "ENQ_CONFIG",
         "ENQ_SERVERS",
         "ENQ_SPACE",
@@ -230,6 +230,7 @@ fn slips(variables: impl Iterator<Item = String>) -> Vec<String> {
         "ENQ_VALUE",
         "ENQ_VALUE_VALID",
         "ENQ_LEASE_TTL_MS",
+        "ENQ_ORPHAN_KEY",
         "ENQ_PORT",
     ];
     let ours: Vec<String> = KEYS.iter().map(Key::variable).collect();
