@@ -121,11 +121,13 @@ fn tell(answer: Answer) {
 }
 
 async fn keep_as(opening: &Opening) -> ExitCode {
+    // From here on a signal ends the session in order, and leaves no socket behind.
+    let ended = ended_by_signal();
     match Keeper::open(opening).await {
         Ok((keeper, listener)) => {
             tell(Answer::Session(keeper.about()));
             let keeper = Arc::new(keeper);
-            keeper.clone().serve(listener).await;
+            keeper.clone().serve(listener, ended).await;
             keeper.end().await;
             ExitCode::SUCCESS
         }
@@ -237,7 +239,7 @@ impl Keeper {
     }
 
     /// Answers until the session is to end.
-    async fn serve(self: Arc<Keeper>, listener: UnixListener) {
+    async fn serve(self: Arc<Keeper>, listener: UnixListener, ended: impl Future<Output = ()>) {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let parent_end = async {
             match &self.parent {
@@ -246,7 +248,6 @@ impl Keeper {
             }
         };
         tokio::pin!(parent_end);
-        let ended = ended_by_signal();
         tokio::pin!(ended);
         let mut is_lost = false;
         loop {
@@ -376,20 +377,24 @@ async fn unless_gone<T>(
     work.await
 }
 
-/// Returns when a signal asks this process to end.
-async fn ended_by_signal() {
-    let stream = |kind| signal(kind).ok();
-    let (mut term, mut int, mut hup) =
-        (stream(SignalKind::terminate()), stream(SignalKind::interrupt()), stream(SignalKind::hangup()));
-    let next = async |stream: &mut Option<tokio::signal::unix::Signal>| match stream {
-        Some(stream) => {
-            stream.recv().await;
+/// Listens from the moment of the call, and returns when a signal asks this process to end.
+fn ended_by_signal() -> impl Future<Output = ()> {
+    let streams = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
+        .map(|kind| signal(kind).ok());
+    async fn next(stream: Option<tokio::signal::unix::Signal>) {
+        match stream {
+            Some(mut stream) => {
+                stream.recv().await;
+            }
+            None => std::future::pending().await,
         }
-        None => std::future::pending().await,
-    };
-    tokio::select! {
-        () = next(&mut term) => {}
-        () = next(&mut int) => {}
-        () = next(&mut hup) => {}
+    }
+    let [term, int, hup] = streams.map(next);
+    async {
+        tokio::select! {
+            () = term => {}
+            () = int => {}
+            () = hup => {}
+        }
     }
 }
