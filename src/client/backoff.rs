@@ -65,7 +65,7 @@ impl Backoff {
         let doubled = self.persistence.base.saturating_mul(1 << self.tried.min(20));
         self.tried = self.tried.saturating_add(1);
         let most = doubled.min(self.cap()).as_nanos();
-        Duration::from_nanos(u64::try_from(most * u128::from(random) >> 64).unwrap_or(u64::MAX))
+        Duration::from_nanos(u64::try_from((most * u128::from(random)) >> 64).unwrap_or(u64::MAX))
     }
 
     /// How long the attempt after that pause may take: a tenth of the lease, and more each time, because what takes so

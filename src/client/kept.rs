@@ -86,8 +86,12 @@ impl Taken {
         let failed = |error: LookError| refused(session, error.status());
         let views = session.own_locks().await.map_err(failed)?;
         // What happened before the locks were listed has been told before this is answered, so nothing that is told
-        // from here on can be taken for something about a lock that is yet to be asked for.
-        session.ping().await.map_err(failed)?;
+        // from here on can be taken for something about a lock that is yet to be asked for. And a session that was
+        // closed in order can be resumed for a while, to hear that it was: there is nothing to go on with.
+        session.show_session(session.id()).await.map_err(|error| match error {
+            LookError::Refused(Status::NoSuchSession) => refused(session, Status::Session),
+            error => failed(error),
+        })?;
         session.link().ask(|peer| peer.find(&views, Mailbox::new));
         self.session.take().ok_or(ConnectError::NoServer)
     }

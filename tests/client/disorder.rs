@@ -104,12 +104,20 @@ async fn one_task(session: Session, tree: usize, seed: u64) {
     }
 }
 
-async fn disorder(seed: u64) {
+async fn disorder(seed: u64, cuts: bool) {
     let stage = Stage::set().await;
-    let mut sessions = Vec::new();
+    let (mut sessions, mut proxies) = (Vec::new(), Vec::new());
     let mut tasks = JoinSet::new();
     for number in 0..SESSIONS {
-        let session = stage.session(&format!("{number}")).await;
+        let proxy = Proxy::to(&stage.servers[0]).await;
+        let builder = Session::builder(format!("{number}"));
+        let builder = builder.backoff(Duration::from_millis(1), Duration::from_millis(5));
+        let session = builder.connect(&[proxy.address()]).await.unwrap();
+        if cuts {
+            proxy.cut_each_after(seed * 10 + number as u64, Some(1..3_000));
+            proxy.cut(Cut::Reset);
+        }
+        proxies.push(proxy);
         for task in 0..TASKS {
             let seed = seed * 1_000 + u64::try_from(number * TASKS + task).unwrap();
             tasks.spawn(one_task(session.clone(), task, seed));
@@ -122,6 +130,8 @@ async fn disorder(seed: u64) {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), all).await.expect("every task comes to its end");
+    assert_eq!(proxies.iter().map(Proxy::cuts).sum::<u64>() > 20, cuts);
+    proxies.iter().for_each(|proxy| proxy.cut_each_after(0, None));
     let nothing = async {
         while sessions.iter().any(|session| session.lock_count() > 0) {
             sessions[0].ping().await.unwrap();
@@ -140,13 +150,20 @@ async fn disorder(seed: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_after_disorder_on_two_threads() {
     for seed in 0..4 {
-        disorder(seed).await;
+        disorder(seed, false).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_left_after_disorder_and_cuts() {
+    for seed in 8..12 {
+        disorder(seed, true).await;
     }
 }
 
 #[tokio::test]
 async fn nothing_is_left_after_disorder_on_one_thread() {
     for seed in 4..8 {
-        disorder(seed).await;
+        disorder(seed, false).await;
     }
 }

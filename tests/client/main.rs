@@ -13,6 +13,7 @@ mod orphans;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod recipes;
+mod resume;
 
 use enq::{
     client::{LockMode, LockspaceId, ResourceName, ResourceView, Session},

@@ -62,7 +62,8 @@ struct Inside {
     cuts: broadcast::Sender<Cut>,
     /// Where the server is.
     server: Mutex<String>,
-    /// How many connections were cut.
+    /// How many connections were made, and cut.
+    made: AtomicU64,
     cut: AtomicU64,
     /// After how many bytes connections end by themselves.
     lives: Mutex<Option<(SmallRng, Range<u64>)>>,
@@ -78,6 +79,7 @@ impl Proxy {
             delay: watch::Sender::new(Duration::ZERO),
             cuts: broadcast::Sender::new(16),
             server: Mutex::new(server.into()),
+            made: AtomicU64::new(0),
             cut: AtomicU64::new(0),
             lives: Mutex::new(None),
         });
@@ -122,6 +124,11 @@ impl Proxy {
         *self.inside.lives.lock().expect("no panic under it") = lives;
     }
 
+    /// How many connections have been made so far, refused ones included.
+    pub(crate) fn made(&self) -> u64 {
+        self.inside.made.load(Ordering::Relaxed)
+    }
+
     /// How many connections have been cut so far.
     pub(crate) fn cuts(&self) -> u64 {
         self.inside.cut.load(Ordering::Relaxed)
@@ -158,6 +165,7 @@ impl Inside {
 
     async fn serve(self: Arc<Self>, near: TcpStream) {
         let mut cuts = self.cuts.subscribe();
+        self.made.fetch_add(1, Ordering::Relaxed);
         if *self.way.borrow() == Way::Refusing {
             return;
         }

@@ -447,12 +447,11 @@ impl<L: Clone> Peer<L> {
         if self.renew_at().is_some_and(|at| at <= now) {
             self.renewing = self.say(&Look::Renew, None).is_ok();
         }
-        if let Some(stream) = self.session.as_mut().filter(|_| self.line == Line::Up) {
-            if stream.must_acknowledge(now) {
-                let ack = stream.acknowledgement();
-                let sent = wire::acknowledge(wire::Kind::ACK, ack, &mut self.aside);
-                debug_assert!(sent.is_ok(), "an acknowledgement fits into a frame");
-            }
+        let stream = self.session.as_mut().filter(|_| self.line == Line::Up);
+        if let Some(stream) = stream.filter(|stream| stream.must_acknowledge(now)) {
+            let ack = stream.acknowledgement();
+            let sent = wire::acknowledge(wire::Kind::ACK, ack, &mut self.aside);
+            debug_assert!(sent.is_ok(), "an acknowledgement fits into a frame");
         }
     }
 
