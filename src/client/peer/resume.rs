@@ -20,6 +20,10 @@ use enq_protocol::{
     vocabulary::LockView,
     wire::{Resume, Resumed},
 };
+use std::time::Duration;
+
+/// However long the lease is, nobody waits longer than this for a connection that has gone.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// How the conversation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +75,12 @@ impl<L: Clone> Peer<L> {
         self.session.as_ref().map(|stream| stream.lease.deadline())
     }
 
-    /// When the connection counts as gone because an answer is due and nothing is heard: after a third of the lease.
+    /// When the connection counts as gone because an answer is due and nothing is heard: after a third of the lease, and
+    /// ten seconds at most.
     #[must_use]
     pub fn silent_at(&self) -> Option<Moment> {
         let stream = self.session.as_ref().filter(|_| self.is_up() && self.is_resumable())?;
-        self.unheard.map(|since| since.plus(stream.lease.renew_after()))
+        self.unheard.map(|since| since.plus(stream.lease.renew_after().min(SILENCE_MAX)))
     }
 
     /// How many requests have no answer yet.

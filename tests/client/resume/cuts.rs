@@ -63,8 +63,8 @@ async fn one_task(session: Session, books: Arc<Books>, enough: Arc<AtomicBool>, 
             0 => {
                 books.asked.fetch_add(1, SeqCst);
                 let mut asking = session.lock(format!("counter {at}")).mode(PR).into_future();
-                let polled = asking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-                assert!(polled.is_pending());
+                // The other thread may have been as fast as to answer it already.
+                let _ = asking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                 for _ in 0..random.random_range(0..20) {
                     tokio::task::yield_now().await;
                 }
