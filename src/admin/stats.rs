@@ -1,6 +1,6 @@
 //! `enq stats`: the server's counters since its start, by the names of MONITOR LOCK and of the metrics.
 
-use enq_protocol::vocabulary::Statistics;
+use enq_protocol::vocabulary::{Counter, Statistics};
 use serde_json::{Map, json};
 
 use super::{
@@ -13,11 +13,12 @@ use super::{
 /// Prints them.
 pub(super) async fn stats(reach: &Reach, format: Format) -> Result<(), Failure> {
     let client = ask::client(reach).await?;
-    let statistics = ask::within(reach, client.statistics()).await?;
-    let rows = rows(&statistics);
+    let (statistics, others) = ask::within(reach, client.counters()).await?;
+    let rows = rows(&statistics).map(|(metric, label, value)| (metric.to_owned(), label, value));
+    let rows: Vec<_> = rows.into_iter().chain(others.into_iter().map(other)).collect();
     if format == Format::Json {
         let counters: Map<_, _> =
-            rows.iter().map(|(metric, _, value)| ((*metric).into(), json!(value))).collect();
+            rows.iter().map(|(metric, _, value)| (metric.clone(), json!(value))).collect();
         return render::object("statistics", &counters.into());
     }
     let items: Vec<Item> = rows
@@ -25,7 +26,11 @@ pub(super) async fn stats(reach: &Reach, format: Format) -> Result<(), Failure> 
         .map(|(metric, label, value)| Item {
             name: format!("{metric} {value}"),
             json: json!(value),
-            cells: vec![label.into(), value.to_string(), metric.into()],
+            cells: vec![
+                if label.is_empty() { metric.clone() } else { label.into() },
+                value.to_string(),
+                metric,
+            ],
         })
         .collect();
     render::list(
@@ -34,6 +39,11 @@ pub(super) async fn stats(reach: &Reach, format: Format) -> Result<(), Failure> 
         &[Column("COUNTER", false), Column("VALUE", false), Column("METRIC", true)],
         &items,
     )
+}
+
+/// A counter that this server has besides: its metric is all the name it has.
+fn other(counter: Counter) -> (String, &'static str, u64) {
+    (counter.name, "", counter.value)
 }
 
 /// Metric, name, value.

@@ -12,8 +12,8 @@ use super::{
 };
 use enq_protocol::{
     vocabulary::{
-        Edge, LockFilter, LockId, LockView, LockspaceId, LockspaceView, Policy, ResourceName, ResourceView,
-        Seq, SessionId, SessionView, Statistics, Status,
+        Counter, Edge, LockFilter, LockId, LockView, LockspaceId, LockspaceView, Policy, ResourceName,
+        ResourceView, Seq, SessionId, SessionView, Statistics, Status,
     },
     wire::{Administer, Look, Seen, Space},
 };
@@ -170,13 +170,21 @@ impl Client {
         }
     }
 
-    /// The server's counters.
+    /// The counters that every server has.
     ///
     /// # Errors
     /// [`LookError`].
     pub async fn statistics(&self) -> Result<Statistics, LookError> {
+        Ok(self.counters().await?.0)
+    }
+
+    /// The counters that every server has, and what this one counts besides: connections, limits, memory.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    pub async fn counters(&self) -> Result<(Statistics, Vec<Counter>), LookError> {
         match self.see(Look::Statistics).await? {
-            Seen::Statistics(statistics) => Ok(statistics),
+            Seen::Statistics { statistics, counters } => Ok((statistics, counters)),
             seen => other(seen),
         }
     }

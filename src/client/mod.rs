@@ -48,8 +48,8 @@ pub use clock::{Moment, now};
 pub use connection::DEFAULT_PORT;
 pub use enq_protocol::{
     vocabulary::{
-        ConversionDeadlock, Edge, EdgeWhy, Fence, Flags, Grant, Handle, LockFilter, LockId, LockMode,
-        LockView, LockspaceId, LockspaceView, ModeSet, NameError, Owner, PathLevel, Policy, Queue,
+        ConversionDeadlock, Counter, Edge, EdgeWhy, Fence, Flags, Grant, Handle, LockFilter, LockId,
+        LockMode, LockView, LockspaceId, LockspaceView, ModeSet, NameError, Owner, PathLevel, Policy, Queue,
         ResourceName, ResourceView, Seq, SessionId, SessionView, Statistics, Status, ValueBlock,
     },
     wire::Welcome,

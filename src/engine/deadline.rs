@@ -28,6 +28,11 @@ impl Deadlines {
         self.of.get(&slot).map(|entry| entry.0)
     }
 
+    /// The bytes it has allocated, with so many for each in the tree.
+    pub(super) fn bytes(&self, each: usize) -> usize {
+        self.of.allocation_size() + self.order.len() * each
+    }
+
     fn first(&self) -> Option<(Instant, LockSlot)> {
         self.order.first_key_value().map(|((moment, _), slot)| (*moment, *slot))
     }

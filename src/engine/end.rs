@@ -123,6 +123,7 @@ impl Shard {
             End::ReleasedAll { .. } => self.attendances[session].sealed = false,
             End::Closed | End::Died => {
                 let attendance = self.attendances.take(session);
+                self.beside -= attendance.beside();
                 self.sessions.remove(&attendance.session);
             }
         }

@@ -39,6 +39,7 @@ impl Shard {
             })?;
         }
         self.check_orphans()?;
+        ensure(self.beside == self.beside_counted(), || "what lies beside the slabs is counted".into())?;
         self.check_sessions()
     }
 

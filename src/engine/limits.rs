@@ -25,6 +25,8 @@ pub struct Limits {
     pub locks_a_session: u32,
     /// Requests of a session that may wait or convert: the room for their completions is reserved.
     pub waiting_a_session: u32,
+    /// Memory for all that is kept, in bytes. Not the engine's business: whoever steps it asks [`super::Shard::growth`].
+    pub memory: usize,
     /// The mistake that a test has planted.
     pub planted: Planted,
     /// The longest name of a resource; nobody can move it above 255.
@@ -41,6 +43,7 @@ impl Default for Limits {
             waiting_a_resource: 10_000,
             locks_a_session: 100_000,
             waiting_a_session: 10_000,
+            memory: usize::MAX,
             planted: Planted::NONE,
             name_len: enq_protocol::vocabulary::NAME_LEN_MAX,
             depth: DEPTH_MAX,

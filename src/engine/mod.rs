@@ -6,7 +6,7 @@
 //! Read in this order: `time limits input output` (what goes in and out), `slab lock resource tree shard` (the data),
 //! `compat grant enq convert deq cancel value_block blocking fence path undo end orphan` (the rules of `docs/locking.md`,
 //! cited by number), `deadline`, `session` (the register of one session: numbers, handles, retained answers), `show` and
-//! `invariant` (looking, never changing).
+//! `invariant` (looking, never changing), `memory` (what all that takes).
 //!
 //! Nothing in this room reads a clock, knows a socket, spawns a thread, writes a log line or draws a random number.
 
@@ -25,6 +25,7 @@ mod input;
 mod invariant;
 mod limits;
 mod lock;
+mod memory;
 mod orphan;
 mod output;
 mod path;

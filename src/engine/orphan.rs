@@ -43,6 +43,11 @@ impl Orphans {
         Orphans { groups: Slab::new(u32::MAX - 1), by_orphan_key: map(seed), group_of: map(seed) }
     }
 
+    /// The bytes they have allocated.
+    pub(super) fn bytes(&self) -> usize {
+        self.groups.bytes() + self.by_orphan_key.allocation_size() + self.group_of.allocation_size()
+    }
+
     fn find(&self, lockspace: LockspaceId, orphan_key: &[u8]) -> Option<Slot<Group>> {
         self.by_orphan_key.get(&(lockspace, orphan_key.into())).copied()
     }

@@ -118,6 +118,11 @@ impl Path {
         }
     }
 
+    /// What it is called, root first.
+    pub(super) fn names(&self) -> &[ResourceName] {
+        &self.names
+    }
+
     fn is_leaf(&self, level: usize) -> bool {
         level + 1 == self.names.len()
     }
@@ -327,6 +332,7 @@ impl Shard {
         }
         let handles = path.handles.clone();
         let levels = path.levels.clone();
+        self.beside += path.beside();
         let slot = self.paths.waiting.insert(path);
         self.locks[waits_for].marks.path = true;
         self.paths.waits_for.insert(waits_for, slot);

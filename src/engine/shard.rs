@@ -8,6 +8,7 @@ use super::end::Ending;
 use super::input::{Ask, Input, LockRef};
 use super::limits::Limits;
 use super::lock::{At, List, Lock, LockSlot, ResourceSlot, SessionSlot, Which};
+use super::memory::block;
 use super::orphan::Orphans;
 use super::output::{Output, Said};
 use super::path::Paths;
@@ -89,6 +90,8 @@ pub struct Shard {
     /// Locks that came into the granted queue since their resource was last swept (B1).
     pub(super) entered: Vec<LockSlot>,
     pub(super) counts: Statistics,
+    /// The bytes of what lies beside slabs and tables (`memory`).
+    pub(super) beside: usize,
 }
 
 impl Shard {
@@ -120,6 +123,7 @@ impl Shard {
             recovering: None,
             entered: Vec::new(),
             counts: Statistics::default(),
+            beside: 0,
         }
     }
 
@@ -262,7 +266,9 @@ impl Shard {
         let attendance = &mut self.attendances[session];
         let depth = usize::from(depth);
         if attendance.levels.len() <= depth {
+            let before = attendance.beside();
             attendance.levels.resize(depth + 1, List::default());
+            self.beside = self.beside + attendance.beside() - before;
         }
         attendance.levels[depth].push_back(&mut self.locks, Which::Session, slot);
         attendance.locks += 1;
@@ -271,11 +277,12 @@ impl Shard {
     /// Keeps why a lock is asked for, in place of what was kept before.
     pub(super) fn note_reason(&mut self, slot: LockSlot, reason: &[u8]) {
         let had_reason = std::mem::replace(&mut self.locks[slot].marks.reason, !reason.is_empty());
-        if !reason.is_empty() {
-            self.reasons.insert(slot, reason.into());
-        } else if had_reason {
-            self.reasons.remove(&slot);
-        }
+        let before = if reason.is_empty() {
+            had_reason.then(|| self.reasons.remove(&slot)).flatten()
+        } else {
+            self.reasons.insert(slot, reason.into())
+        };
+        self.beside = self.beside + block(reason.len()) - before.map_or(0, |before| block(before.len()));
     }
 
     /// Takes a lock out of the list of its session, or of the orphans; it goes, or changes from one to the other.
@@ -314,7 +321,7 @@ impl Shard {
         self.drop_deadline(slot);
         self.take_value(slot);
         if self.locks[slot].marks.reason {
-            self.reasons.remove(&slot);
+            self.beside -= self.reasons.remove(&slot).map_or(0, |reason| block(reason.len()));
         }
         let resource = self.locks[slot].resource;
         self.dismiss(slot);
@@ -339,6 +346,7 @@ impl Shard {
     pub(super) fn keep_value(&mut self, slot: LockSlot, value: Option<&[u8]>) {
         if let Some(value) = value {
             self.locks[slot].marks.value = true;
+            self.beside += block(value.len());
             self.values.insert(slot, value.into());
         }
     }
@@ -346,7 +354,9 @@ impl Shard {
     /// Takes the value of a queued conversion, which goes with the conversion.
     pub(super) fn take_value(&mut self, slot: LockSlot) -> Option<Box<[u8]>> {
         let has_value = std::mem::take(&mut self.locks[slot].marks.value);
-        has_value.then(|| self.values.remove(&slot)).flatten()
+        let value = has_value.then(|| self.values.remove(&slot)).flatten();
+        self.beside -= value.as_ref().map_or(0, |value| block(value.len()));
+        value
     }
 
     pub(super) fn space(&self, lockspace: LockspaceId) -> Option<&Space> {

@@ -95,6 +95,20 @@ impl<T> Slab<T> {
         unused >= more as u64
     }
 
+    /// The bytes it has allocated, with room to note every slot as free: giving something up takes no memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.chunks.len() * CHUNK_LEN * size_of::<Entry<T>>()
+            + self.chunks.capacity() * size_of::<Vec<Entry<T>>>()
+            + self.slots as usize * size_of::<u32>()
+    }
+
+    /// The bytes it would allocate for so many more values; none if they find free slots.
+    pub(super) fn growth(&self, more: usize) -> usize {
+        let unused = self.chunks.len() * CHUNK_LEN - self.slots as usize + self.free.len();
+        let chunk = CHUNK_LEN * (size_of::<Entry<T>>() + size_of::<u32>());
+        more.saturating_sub(unused).div_ceil(CHUNK_LEN) * chunk
+    }
+
     /// Puts a value into the oldest free slot. There must be room.
     pub(super) fn insert(&mut self, value: T) -> Slot<T> {
         self.live += 1;

@@ -4,6 +4,7 @@
 //! only; its order never reaches an output.
 
 use super::lock::ResourceSlot;
+use super::memory::doubling;
 use super::planted::Mistake;
 use super::resource::Resource;
 use super::shard::Shard;
@@ -46,6 +47,17 @@ impl Tree {
         self.index.find(hash_of(&self.hash, above, name), is_it).copied()
     }
 
+    /// The bytes it has allocated.
+    pub(super) fn bytes(&self) -> usize {
+        self.index.allocation_size()
+    }
+
+    /// The bytes it would allocate for so many more names.
+    pub(super) fn growth(&self, more: usize) -> usize {
+        let state = (self.index.len(), self.index.allocation_size());
+        doubling(state, size_of::<ResourceSlot>(), more)
+    }
+
     fn insert(&mut self, resources: &Slab<Resource>, slot: ResourceSlot) {
         let hash = &self.hash;
         let rehash = |slot: &ResourceSlot| {
@@ -86,7 +98,9 @@ impl Shard {
         if let Some(parent) = parent {
             self.resources[parent].subresources += 1;
         }
-        let slot = self.resources.insert(Resource::new(name.clone(), lockspace, parent, depth));
+        let resource = Resource::new(name.clone(), lockspace, parent, depth);
+        self.beside += resource.beside();
+        let slot = self.resources.insert(resource);
         self.tree.insert(&self.resources, slot);
         if let Some(space) = self.space_mut(lockspace) {
             space.resources += 1;
@@ -107,6 +121,7 @@ impl Shard {
                 self.grants = 0;
             }
             let resource = self.resources.take(slot);
+            self.beside -= resource.beside();
             if let Some(parent) = resource.parent {
                 self.resources[parent].subresources -= 1;
             }

@@ -54,6 +54,7 @@ impl Shard {
     /// Takes a path out; its handles lead nowhere, its locks are plain locks.
     pub(super) fn take_path(&mut self, slot: PathSlot) -> Path {
         let path = self.paths.waiting.take(slot);
+        self.beside -= path.beside();
         for level in &path.levels {
             let marks = &mut self.locks[level.lock].marks;
             marks.by_handle &= !level.made;

@@ -100,18 +100,19 @@ impl Shard {
 
     /// V3: each store counts.
     fn store(&mut self, resource: ResourceSlot, value: &[u8]) {
-        let block = self.resources[resource].value.get_or_insert_default();
-        if block.bytes.len() == value.len() {
-            block.bytes.copy_from_slice(value);
-        } else {
-            block.bytes = value.into();
-        }
-        block.seq += 1;
-        block.valid = true;
+        self.with_value(resource, |block| {
+            if block.bytes.len() == value.len() {
+                block.bytes.copy_from_slice(value);
+            } else {
+                block.bytes = value.into();
+            }
+            block.seq += 1;
+            block.valid = true;
+        });
     }
 
     fn invalidate(&mut self, resource: ResourceSlot) {
-        self.resources[resource].value.get_or_insert_default().valid = false;
+        self.with_value(resource, |block| block.valid = false);
     }
 }
 

@@ -8,7 +8,6 @@ use super::{
     clock::timer_in,
     conversation::{Conversation, Ends, ToSay},
     listener::Place,
-    peer::Phase,
 };
 use bytes::BytesMut;
 use enq_protocol::wire::Fatal;
@@ -32,6 +31,9 @@ const LINGER_LEN_MAX: usize = 1024 * 1024;
 /// Serves one connection until it ends.
 pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream, address: SocketAddr, mut place: Place) {
     let mut conversation = Conversation::new(Arc::clone(&shared.house), address);
+    if place.is_kept() {
+        conversation.keep_for_resume();
+    }
     let ends = {
         let (mut reader, writer) = stream.split();
         match run(&shared, &mut conversation, &mut place, &mut reader, &writer).await {
@@ -90,11 +92,12 @@ async fn run(
         }
         conversation.turn(shared.clock.now(), received > 0)?;
         conversation.write(|bytes| writer.try_write(bytes))?;
-        if conversation.phase() != Phase::Stranger {
+        if conversation.is_guest() {
             place.greeted();
         }
         limit_silence(conversation, writer.as_ref(), &mut lease_known);
         conversation.give_back_room();
+        place.count(conversation.buffers());
         let next = conversation.waits_for();
         if next != waits_for || conversation.is_blocked() && conversation.has_progressed() {
             waits_for = next;

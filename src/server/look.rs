@@ -2,7 +2,7 @@
 //!
 //! Nothing here is kept or repeated; who lost an answer asks again.
 
-use super::House;
+use super::{House, metrics::Limit};
 use crate::{
     engine::Instant,
     table::{About, Edges, ResourceSeen, Scratch, SessionCell},
@@ -55,7 +55,8 @@ impl Looker<'_> {
             },
             Look::Statistics => {
                 let recovering_ms = table.recovering_ms(now);
-                Seen::Statistics(Statistics { recovering_ms, ..table.statistics() })
+                let statistics = Statistics { recovering_ms, ..table.statistics() };
+                Seen::Statistics { statistics, counters: self.house.counters() }
             }
             Look::CheckToken { lockspace, path, seq } => {
                 Seen::Token { live: table.is_live(lockspace, &path, seq) }
@@ -112,7 +113,14 @@ pub(super) fn open(
         return Err(Status::WrongLog);
     }
     if !(house.rules.ttl_ms_min..=house.rules.ttl_ms_max).contains(&asked.ttl_ms) {
+        let is_short = asked.ttl_ms < house.rules.ttl_ms_min;
+        house.metrics.reach(if is_short { Limit::ShortestLease } else { Limit::LongestLease });
         return Err(Status::Limit);
+    }
+    let table = house.log.table();
+    if !table.memory().has_room_for_session() {
+        table.reached().refused_for_memory();
+        return Err(Status::ResourceExhausted);
     }
     let secret = (house.rules.draw)().ok_or(Status::Unavailable)?;
     let about = About {

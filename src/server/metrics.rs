@@ -2,13 +2,48 @@
 
 use crate::engine::Instant;
 use enq_protocol::vocabulary::Status;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// Statuses there is a counter for.
 const STATUSES: usize = 128;
 
 /// How long a log of misbehaviour stays quiet after a line.
 const QUIET_NS: u64 = 1_000_000_000;
+
+macro_rules! limits {
+    ($($limit:ident $name:literal $meaning:literal)+) => {
+        /// A limit that the server keeps; those of the table count themselves.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Limit {
+            $(#[doc = $meaning] $limit,)+
+        }
+
+        impl Limit {
+            /// All of them.
+            pub const ALL: &'static [Limit] = &[$(Limit::$limit),+];
+
+            /// The name of its setting.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Limit::$limit => $name,)+
+                }
+            }
+        }
+    };
+}
+
+limits! {
+    Connections "connections_max" "Turned away at the door, or let in to a kept place only."
+    KeptPlaces "connections_kept_percent" "Wanted to open a session at a place that is kept for others."
+    ASource "connections_a_source_max" "Turned away at the door, for there were too many from that address."
+    Strangers "connections_unauthenticated_max" "Closed to make room for another stranger."
+    ShortestLease "ttl_min" "A session asked for a shorter lease."
+    LongestLease "ttl_max" "A session asked for a longer lease."
+}
 
 /// The counters.
 #[derive(Debug)]
@@ -19,6 +54,8 @@ pub struct Metrics {
     pub turned_away: AtomicU64,
     /// Connections that are there.
     pub open: AtomicU64,
+    /// Of these, connections that have not sent a whole first frame.
+    pub strangers: Arc<AtomicU64>,
     /// Strangers that had to go, for there were too many.
     pub evicted: AtomicU64,
     /// Connections that their peers ended.
@@ -34,6 +71,8 @@ pub struct Metrics {
     closed: [AtomicU64; STATUSES],
     /// Requests that were refused, by status.
     refused: [AtomicU64; STATUSES],
+    /// How often each limit was reached.
+    reached: [AtomicU64; Limit::ALL.len()],
     quiet_until: AtomicU64,
 }
 
@@ -43,6 +82,7 @@ impl Default for Metrics {
             accepted: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
             open: AtomicU64::new(0),
+            strangers: Arc::default(),
             evicted: AtomicU64::new(0),
             closed_by_peer: AtomicU64::new(0),
             resumed: AtomicU64::new(0),
@@ -50,6 +90,7 @@ impl Default for Metrics {
             parked: AtomicU64::new(0),
             closed: [const { AtomicU64::new(0) }; STATUSES],
             refused: [const { AtomicU64::new(0) }; STATUSES],
+            reached: [const { AtomicU64::new(0) }; Limit::ALL.len()],
             quiet_until: AtomicU64::new(0),
         }
     }
@@ -80,6 +121,19 @@ impl Metrics {
     #[must_use]
     pub fn refused(&self, status: Status) -> u64 {
         self.refused.get(usize::from(status.0)).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// A limit was reached: somebody was refused or closed for it.
+    pub fn reach(&self, limit: Limit) {
+        if let Some(counter) = self.reached.get(limit as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often this limit was reached.
+    #[must_use]
+    pub fn reached(&self, limit: Limit) -> u64 {
+        self.reached.get(limit as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
     /// May a line about somebody's misbehaviour be logged? One a second may.

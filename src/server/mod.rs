@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod connection;
 pub mod conversation;
+mod counters;
 mod house;
 mod lease;
 mod listener;
@@ -31,7 +32,7 @@ pub use config::{
 pub use house::{Draw, House, HouseRules};
 pub use lease::{Passing, ROUND};
 pub use listener::DoorLimits;
-pub use metrics::Metrics;
+pub use metrics::{Limit, Metrics};
 pub use shutdown::StopSignals;
 
 use crate::{
@@ -128,10 +129,11 @@ impl Server {
             unsafe_settings: unsafe_settings(&config, kept),
             draw: Box::new(draw),
         };
+        let house = Arc::new(House::new(Volatile::with_survivors(table, survivors), rules));
         let shared = Arc::new(Shared {
             clock: Clock::start(),
-            house: Arc::new(House::new(Volatile::with_survivors(table, survivors), rules)),
-            door: Arc::new(listener::Door::new(config.door, stop.clone())),
+            house: Arc::clone(&house),
+            door: Arc::new(listener::Door::new(config.door, &house, stop.clone())),
             keepalive: config.keepalive,
             stop,
         });

@@ -46,6 +46,7 @@ impl Table {
         let place = self.end_locks(now, (cell, register), request, End::Closed, scratch);
         asker((cell, register), request).answer(place, done(request, Status::Done));
         register.end(Ended::Closed);
+        cell.publish(register);
         if let Some(cell) = self.forget(cell, scratch) {
             self.keep_closed(now, cell, register);
         }

@@ -3,9 +3,9 @@
 //! Every request has exactly one answer in the session's stream, or none if NOACK asked for none. What cannot concern a
 //! shard is refused here, from nowhere.
 
-use super::{AnswerAs, Asker, Scratch, SessionCell, Table};
+use super::{AnswerAs, Asker, Scratch, SessionCell, Share, Table};
 use crate::engine::{
-    Input, Instant, LockRef, Said, Under,
+    Input, Instant, LockRef, Said, Shard, Under,
     session::{Call, Register, Started, Told},
 };
 use enq_protocol::vocabulary::{Flags, Handle, Place, ResourceName, Status};
@@ -49,7 +49,10 @@ impl Table {
         match call {
             Call::Lock(input) => match self.route(cell, register, input) {
                 Ok(routed) => self.run(now, (cell, register), request, routed, scratch),
-                Err(status) => refuse((cell, register), request, status),
+                Err(status) => {
+                    self.reached.refused(status);
+                    refuse((cell, register), request, status);
+                }
             },
             Call::ReleaseAll { flags } if Flags::OF_DEQ_ALL.contains(flags) => {
                 let invalidate = flags.contains(Flags::IVVALBLK);
@@ -59,7 +62,10 @@ impl Table {
             Call::Purge { lockspace, root, orphan_key } => {
                 self.purge(now, (cell, register), request, (lockspace, root.as_ref(), orphan_key), scratch);
             }
-            Call::Refused(status) => refuse((cell, register), request, status),
+            Call::Refused(status) => {
+                self.reached.refused(status);
+                refuse((cell, register), request, status);
+            }
             Call::Close => {
                 self.close(now, (cell, register), request, scratch);
                 return Executed::Closed;
@@ -90,19 +96,29 @@ impl Table {
         routed: Routed<'_>,
         scratch: &mut Scratch,
     ) {
-        let Routed { shard, input, started, answer } = routed;
+        let Routed { shard: number, input, started, answer } = routed;
         let sublocks_of = match input {
             Input::SealSublocks { .. } => Some(register.answers()),
             _ => None,
         };
         let mut asker = Asker { cell, register, request, started, answer };
-        self.with_shard(shard, scratch, |table, shard, scratch| {
-            table.step(shard, now, input, Some(&mut asker), scratch);
+        self.with_shard(number, scratch, |table, shard, scratch| {
+            if has_room(&table.cell(number).share, shard, &input) {
+                table.step(shard, now, input, Some(&mut asker), scratch);
+            } else {
+                table.reached.refused_for_memory();
+                let status = Status::ResourceExhausted;
+                asker.tell(
+                    &table.reached,
+                    Place::NOWHERE,
+                    Said::Refused { status, blocker: None, waiting: 0 },
+                );
+            }
         });
         // T6: refused at once, or answered after the last sublock is gone.
         if sublocks_of.is_some_and(|before| before == asker.register.answers()) {
             asker.started = Started::Nothing;
-            let place = self.finish_ends(now, shard, Some(&mut asker), scratch);
+            let place = self.finish_ends(now, number, Some(&mut asker), scratch);
             asker.answer(place, done(request, Status::Released));
         }
     }
@@ -124,7 +140,7 @@ impl Table {
                     Under::Lockspace(lockspace) => self.shard_of(*lockspace, name),
                     Under::Parent(parent) => resolve(register, parent)?,
                 };
-                answer = may_wait(cell, register, &mut ask.flags);
+                answer = self.may_wait(cell, register, &mut ask.flags);
                 started = Started::Lock(*handle);
                 register.touch(shard);
                 shard
@@ -146,7 +162,7 @@ impl Table {
                 let shard = self.shard_of(*lockspace, root);
                 self.may_name(path)?;
                 may_start(cell, register, handles)?;
-                answer = may_wait(cell, register, &mut ask.flags);
+                answer = self.may_wait(cell, register, &mut ask.flags);
                 register.start_path(handles, shard);
                 started = Started::Path(handles);
                 register.touch(shard);
@@ -154,7 +170,7 @@ impl Table {
             }
             Input::Convert { lock, flags, .. } => {
                 let shard = resolve(register, lock)?;
-                answer = may_wait(cell, register, flags);
+                answer = self.may_wait(cell, register, flags);
                 shard
             }
             Input::Deq { lock, flags, .. } => {
@@ -179,6 +195,18 @@ impl Table {
             | Input::RaiseEpoch { .. } => return Err(Status::Unsupported),
         };
         Ok(Routed { shard, input, started, answer })
+    }
+
+    /// Q2: a session that has as many waiting requests as it may have may still be granted what is free, so its request
+    /// is asked not to queue. Requests whose flags do not go with that are left to the rules, which refuse them (R2), or
+    /// never queue (G1).
+    fn may_wait(&self, cell: &SessionCell, register: &mut Register, flags: &mut Flags) -> AnswerAs {
+        const LEFT: Flags = Flags(Flags::NOQUEUE.0 | Flags::NOQUEUEBAST.0 | Flags::EXPEDITE.0);
+        if flags.intersects(LEFT) || register.may_wait(|| cell.out_half.lock().outgoing.waiting()) {
+            return AnswerAs::Said;
+        }
+        *flags = flags.without(Flags::CONVDEADLK) | Flags::NOQUEUE;
+        AnswerAs::Exhausted
     }
 
     /// May resources be called that, here?
@@ -210,16 +238,14 @@ fn may_start(cell: &SessionCell, register: &mut Register, handles: &[Handle]) ->
     register.may_start(handles)
 }
 
-/// Q2: a session that has as many waiting requests as it may have may still be granted what is free, so its request
-/// is asked not to queue. Requests whose flags do not go with that are left to the rules, which refuse them (R2), or
-/// never queue (G1).
-fn may_wait(cell: &SessionCell, register: &mut Register, flags: &mut Flags) -> AnswerAs {
-    const LEFT: Flags = Flags(Flags::NOQUEUE.0 | Flags::NOQUEUEBAST.0 | Flags::EXPEDITE.0);
-    if flags.intersects(LEFT) || register.may_wait(|| cell.out_half.lock().outgoing.waiting()) {
-        return AnswerAs::Said;
-    }
-    *flags = flags.without(Flags::CONVDEADLK) | Flags::NOQUEUE;
-    AnswerAs::Exhausted
+/// Is there memory for what this asks of a shard with this share? Only what makes new locks needs any.
+fn has_room(share: &Share, shard: &Shard, input: &Input<'_>) -> bool {
+    let growth = match input {
+        Input::Enq { ask, name, .. } => shard.growth(std::slice::from_ref(*name), ask.reason),
+        Input::EnqPath { ask, path, .. } => shard.growth(path, ask.reason),
+        _ => return true,
+    };
+    growth == 0 || share.may_grow(shard.bytes(), growth)
 }
 
 /// The answer of a call that did something and brings nothing.

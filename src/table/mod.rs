@@ -12,13 +12,17 @@ mod closed;
 mod crossing;
 mod execute;
 mod listing;
+mod memory;
 mod notices;
+mod reached;
 mod route;
 mod sessions;
 mod spaces;
 
 pub use execute::{Executed, Request};
 pub use listing::{Edges, ResourceSeen};
+pub use memory::{Memory, Pool, Share};
+pub use reached::Reached;
 pub use sessions::{About, OutHalf, SessionCell};
 
 use crate::engine::{
@@ -51,6 +55,8 @@ pub struct Table {
     bounds: Bounds,
     limits: Limits,
     recovering_until: Option<Instant>,
+    memory: Arc<Memory>,
+    reached: Reached,
 }
 
 /// One shard, and when it wants to be visited although nobody asks it anything.
@@ -58,6 +64,7 @@ struct ShardCell {
     shard: Mutex<Shard>,
     /// The next deadline; 0 while an end goes on, `u64::MAX` if there is nothing to wait for.
     due: AtomicU64,
+    share: Share,
 }
 
 /// What a new table is made with.
@@ -110,14 +117,17 @@ impl Table {
     /// An empty table with the lockspace `default`.
     #[must_use]
     pub fn new(setting: &Setting) -> Table {
+        let memory = Memory::new(setting.limits.memory);
         let shard = |number| {
             let shard = Shard::new(number, setting.limits, setting.epoch, setting.hash_seed);
+            let share = Share::new(&memory, memory::Pool::Table);
+            share.count(shard.bytes());
             let shard = match setting.recovering_until {
                 Some(moment) => shard.recovering_until(moment),
                 None => shard,
             };
             let due = setting.recovering_until.map_or(u64::MAX, |moment| moment.0);
-            CachePadded::new(ShardCell { shard: Mutex::new(shard), due: AtomicU64::new(due) })
+            CachePadded::new(ShardCell { shard: Mutex::new(shard), due: AtomicU64::new(due), share })
         };
         Table {
             shards: (0..=u8::MAX).map(shard).collect(),
@@ -135,6 +145,8 @@ impl Table {
             },
             limits: setting.limits,
             recovering_until: setting.recovering_until,
+            memory,
+            reached: Reached::default(),
         }
     }
 
@@ -148,6 +160,18 @@ impl Table {
     #[must_use]
     pub fn recovering_ms(&self, now: Instant) -> u64 {
         self.recovering_until.map_or(0, |moment| now.ms_until(moment))
+    }
+
+    /// What everything takes together.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// How often a limit was reached.
+    #[must_use]
+    pub fn reached(&self) -> &Reached {
+        &self.reached
     }
 
     /// Which shard has the trees with this root.
@@ -198,6 +222,7 @@ impl Table {
         let cell = self.cell(number);
         let mut shard = cell.shard.lock();
         let result = steps(self, &mut shard, scratch);
+        cell.share.count(shard.bytes());
         let due = match shard.next_deadline() {
             _ if shard.has_ending() => 0,
             Some(deadline) => deadline.0,
@@ -227,13 +252,15 @@ impl Table {
         let place = shard.place();
         let mut answer = None;
         for Output { session, said } in scratch.out.drain(..) {
+            self.reached.said(&said);
             match &mut asker {
-                Some(asker) if asker.cell.id == session => asker.tell(place, said),
+                Some(asker) if asker.cell.id == session => asker.tell(&self.reached, place, said),
                 _ if said.is_answer() => answer = Some(said),
                 _ => {
                     let Some(cell) = self.session(session) else { continue };
                     let mut half = cell.out_half.lock();
                     half.outgoing.append_foreign(place, said);
+                    cell.shares.count_out(&half.outgoing);
                     if half.outgoing.has_unsent() {
                         scratch.wake.extend(half.waker.take());
                     }
@@ -246,15 +273,18 @@ impl Table {
 
 impl Asker<'_> {
     /// Something that the session's own step said to it.
-    fn tell(&mut self, place: Place, said: Said) {
+    fn tell(&mut self, reached: &Reached, place: Place, said: Said) {
         self.register.note(self.started, &said);
         if !said.is_answer() {
-            self.cell.out_half.lock().outgoing.append_event(place, said);
+            let mut half = self.cell.out_half.lock();
+            half.outgoing.append_event(place, said);
+            self.cell.shares.count_out(&half.outgoing);
             return;
         }
         let said = match (self.answer, said) {
             (AnswerAs::SaidUnlessReleased, Said::Released { .. }) => return,
             (AnswerAs::Exhausted, Said::Refused { status: Status::NotQueued | Status::Recovering, .. }) => {
+                reached::count(&reached.waiting_a_session);
                 Said::Refused { status: Status::ResourceExhausted, blocker: None, waiting: 0 }
             }
             (_, said) => said,
@@ -265,6 +295,8 @@ impl Asker<'_> {
     /// The answer to the session's request.
     fn answer(&mut self, place: Place, told: Told) {
         self.register.fly(self.request.len);
-        self.cell.out_half.lock().outgoing.append_answer(place, self.request.len, told);
+        let mut half = self.cell.out_half.lock();
+        half.outgoing.append_answer(place, self.request.len, told);
+        self.cell.shares.count_out(&half.outgoing);
     }
 }

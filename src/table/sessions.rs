@@ -3,7 +3,7 @@
 //! The in-half belongs to whoever executes for the session: the turn of its connection, or who ends it. The out-half is
 //! touched by everybody, briefly, and nothing else is waited for while it is held.
 
-use super::{Scratch, Table};
+use super::{Scratch, Table, memory::SessionShares};
 use crate::engine::{
     Instant,
     session::{Outgoing, Register},
@@ -81,6 +81,7 @@ pub struct SessionCell {
     heard_at: AtomicU64,
     /// Handles in use when the in-half was looked at last, for views.
     locks: AtomicU32,
+    pub(super) shares: SessionShares,
 }
 
 impl SessionCell {
@@ -128,8 +129,9 @@ impl SessionCell {
         }
     }
 
-    /// Lets views know how many locks there are.
+    /// Lets views know how many locks there are, and the budget what it takes.
     pub fn publish(&self, register: &Register) {
+        self.shares.count_in(register);
         self.locks.store(register.locks(), Ordering::Relaxed);
     }
 
@@ -161,6 +163,10 @@ impl Table {
     /// A session begins.
     pub fn open_session(&self, now: Instant, about: About) -> Arc<SessionCell> {
         let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
+        /// The allocations of the registry and of the leases that belong to it.
+        const BESIDE: usize = 256;
+        let words = about.name.len() + about.purpose.len() + about.host.len() + about.peer.len();
+        let shares = SessionShares::new(&self.memory, size_of::<SessionCell>() + words + BESIDE);
         let mut out_half = OutHalf { peer: about.peer.clone(), ..OutHalf::default() };
         out_half.outgoing.set_heard(true);
         let cell = Arc::new(SessionCell {
@@ -171,6 +177,7 @@ impl Table {
             out_half: Mutex::new(out_half),
             heard_at: AtomicU64::new(now.0),
             locks: AtomicU32::new(0),
+            shares,
         });
         self.sessions.insert(id, Arc::clone(&cell));
         cell

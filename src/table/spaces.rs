@@ -292,6 +292,9 @@ impl Table {
         let value_fits = usize::from(policy.value_len_max) <= self.limits.value_len;
         let wait_fits = policy.deadlock_wait_ms == 0 || DEADLOCK_WAIT_MS.contains(&policy.deadlock_wait_ms);
         let delay_fits = policy.lock_delay_ms <= LOCK_DELAY_MS_MAX;
+        if !value_fits {
+            super::reached::count(&self.reached.value);
+        }
         if value_fits && wait_fits && delay_fits { Ok(()) } else { Err(Status::Limit) }
     }
 

@@ -423,6 +423,7 @@ RECORDS = {
     " pause_ms:option_u64 parent:option_u64 sublocks:u32 flags:view_flags priority:u8 reason:bytes",
     "resource_view": "lockspace:u32 path:path value:value_block locks:lock_views lock_count:u32 subresources:u32",
     "edge": "lock:lock_view why:why",
+    "counter": "name:text value:u64",
     "session_view": "session:u64 name:text purpose:text host:text pid:u32 peer:text ttl_ms:u32 lease_left_ms:u64"
     " age_ms:u64 locks:u32 waiting:u32 bound:bool",
 }
@@ -486,7 +487,7 @@ LAYOUTS = """
 0x98 SEEN_SPACES tag:u32 spaces:space_views
 0x99 SEEN_STATISTICS tag:u32 enq_new:u64 enq_converted:u64 deq:u64 blocking_ast:u64 enq_forced_to_wait:u64 \
     enq_not_queued:u64 deadlock_search:u64 deadlock_find:u64 timeouts:u64 locks:u64 resources:u64 converting:u64 \
-    waiting:u64 sessions:u64 delayed:u64 recovering_ms:u64
+    waiting:u64 sessions:u64 delayed:u64 recovering_ms:u64 counters:counters
 0x9A SEEN_TOKEN tag:u32 live:bool
 0x9B SEEN_RESUMED tag:u32 executed:u64 ttl_ms:u32
 0x9F SEEN_REFUSED tag:u32 status:status

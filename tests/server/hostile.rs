@@ -456,11 +456,11 @@ async fn when_there_are_too_many_strangers_the_oldest_goes() {
 
 #[tokio::test]
 async fn when_the_house_is_full_nobody_comes_in() {
-    let door = DoorLimits { connections: 2, ..DoorLimits::default() };
+    let door = DoorLimits { connections: 2, kept: 0, ..DoorLimits::default() };
     let server = Server::start(Config { door, ..Config::for_tests() }).await.unwrap();
     let (one, mut two) = (Speaker::greeted(&server).await, Speaker::greeted(&server).await);
     let mut three = Speaker::connect(&server).await;
-    assert_eq!(three.end_status().await, None);
+    assert_eq!(three.end_status().await, Some(Status::Unavailable));
     assert_eq!(two.look(Look::Ping).await, Seen::Done);
     drop(one);
     soon("a place to be free", async {

@@ -156,7 +156,9 @@ async fn releasing_a_subtree_and_everything_frees_the_handles() {
         granted(alice.enq(number, &name, Ex, NONE).await);
     }
     assert_eq!(done(alice.ask(&under(None)).await), Status::Released);
-    let Seen::Statistics(statistics) = alice.look(Look::Statistics).await else { panic!("statistics") };
+    let Seen::Statistics { statistics, .. } = alice.look(Look::Statistics).await else {
+        panic!("statistics")
+    };
     assert_eq!((statistics.locks, statistics.resources, statistics.sessions), (0, 0, 1));
     granted(alice.enq(1, "a", Ex, NONE).await);
     assert_eq!(server.table().check(), Ok(()));

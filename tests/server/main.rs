@@ -10,6 +10,7 @@ mod hostile;
 mod judged;
 mod leases;
 mod locks;
+mod memory;
 mod orphans;
 mod resume;
 mod speaker;

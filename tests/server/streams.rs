@@ -30,7 +30,9 @@ async fn a_request_that_was_executed_is_not_executed_again() {
     assert_eq!(done(alice.answer().await), Status::Released);
     alice.last = 2;
     granted(alice.enq(1, "b", Ex, NONE).await);
-    let Seen::Statistics(statistics) = alice.look(Look::Statistics).await else { panic!("statistics") };
+    let Seen::Statistics { statistics, .. } = alice.look(Look::Statistics).await else {
+        panic!("statistics")
+    };
     assert_eq!((statistics.enq_new, statistics.deq), (2, 1));
 }
 

@@ -176,6 +176,15 @@ pub struct LockspaceView {
     pub resources: u64,
 }
 
+/// A counter or a gauge that has no place in [`Statistics`]: by the name of its metric, labels included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// The name, as `enq_limit_reached_total{limit="connections_max"}`.
+    pub name: String,
+    /// The value.
+    pub value: u64,
+}
+
 /// The counters of MONITOR LOCK, and what VMS could not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {

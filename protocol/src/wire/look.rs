@@ -1,8 +1,8 @@
 //! Looking: requests outside the streams, each with a tag that its answer echoes. Freely repeated, never kept.
 
 use crate::vocabulary::{
-    Edge, LockFilter, LockId, LockPage, LockView, LockspaceId, LockspaceView, ResourceName, ResourceView,
-    Seq, SessionId, SessionView, Statistics, Status,
+    Counter, Edge, LockFilter, LockId, LockPage, LockView, LockspaceId, LockspaceView, ResourceName,
+    ResourceView, Seq, SessionId, SessionView, Statistics, Status,
 };
 use alloc::{boxed::Box, vec::Vec};
 
@@ -110,7 +110,12 @@ pub enum Seen {
     /// Lockspaces.
     Spaces(Vec<LockspaceView>),
     /// The counters.
-    Statistics(Statistics),
+    Statistics {
+        /// Those that every server has.
+        statistics: Statistics,
+        /// What this one counts besides.
+        counters: Vec<Counter>,
+    },
     /// The token's grant is live, or not.
     Token {
         /// Is it?

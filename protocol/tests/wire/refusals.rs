@@ -115,7 +115,7 @@ refusals! {
     "seen-page-locks"          "seen-page" "locks"   b"\x03\0"           "C MALFORMED SEEN_PAGE: locks at byte 28: needs 240 bytes, has 92"
     "seen-sessions-bound"      "seen-sessions" "bound" b"\x02"           "C BADPARAM SEEN_SESSIONS: bound at byte 108: there is no choice 2"
     "seen-spaces-count"        "seen-spaces" "spaces" b"\x02\0"          "C MALFORMED SEEN_SPACES: spaces at byte 28: needs 98 bytes, has 57"
-    "seen-statistics-short"    "seen-statistics" "recovering_ms" b""     "C MALFORMED SEEN_STATISTICS: recovering_ms at byte 148: needs 8 bytes, has 2"
+    "seen-statistics-count"    "seen-statistics" "counters" b"\xff\xff"  "C MALFORMED SEEN_STATISTICS: counters at byte 156: needs 655350 bytes, has 79"
     "seen-token-live"          "seen-token" "live"   b"\x02"             "C BADPARAM SEEN_TOKEN: live at byte 28: there is no choice 2"
     "seen-refused-short"       "seen-refused" "status" b""               "C MALFORMED SEEN_REFUSED: extensions at byte 30: needs 2 bytes, has 0"
     "granted-handle-0"         "granted"  "handle"   b"\0\0\0\0"         "C NOSUCHLOCK GRANTED: handle at byte 40: no lock has handle 0"

@@ -328,6 +328,9 @@ fn seen() -> Vec<(&'static str, Seen)> {
         delayed: 15,
         recovering_ms: 16,
     };
+    let counter = |name: &str, value| Counter { name: name.into(), value };
+    let counters =
+        vec![counter("enq_connections", 17), counter("enq_limit_reached_total{limit=\"frame_max\"}", 18)];
     vec![
         ("seen-done", Seen::Done),
         ("seen-renewed", Seen::Renewed(15_000)),
@@ -338,7 +341,7 @@ fn seen() -> Vec<(&'static str, Seen)> {
         ("seen-page", Seen::Page(LockPage { locks: vec![orphan_view()], next: Some(1 << 40) })),
         ("seen-sessions", Seen::Sessions { sessions: vec![session_view()], more: true }),
         ("seen-spaces", Seen::Spaces(vec![space_view()])),
-        ("seen-statistics", Seen::Statistics(statistics)),
+        ("seen-statistics", Seen::Statistics { statistics, counters }),
         ("seen-token", Seen::Token { live: true }),
         ("seen-resumed", Seen::Resumed(Resumed { executed: 43, ttl_ms: 15_000 })),
         ("seen-refused", Seen::Refused(Status::NoSuchLock)),

@@ -26,12 +26,20 @@ enum Slot {
 pub(super) struct Handles {
     pages: Vec<Option<Box<[Slot; PAGE_LEN]>>>,
     in_use: u32,
+    /// Pages that are there.
+    allocated: usize,
 }
 
 impl Handles {
     /// How many stand for something.
     pub(super) fn in_use(&self) -> u32 {
         self.in_use
+    }
+
+    /// The bytes they have allocated.
+    pub(super) fn bytes(&self) -> usize {
+        self.allocated * size_of::<[Slot; PAGE_LEN]>()
+            + self.pages.capacity() * size_of::<Option<Box<[Slot; PAGE_LEN]>>>()
     }
 
     /// Does this one stand for nothing?
@@ -83,7 +91,11 @@ impl Handles {
         if page >= self.pages.len() {
             self.pages.resize_with(page + 1, || None);
         }
-        let place = &mut self.pages[page].get_or_insert_with(|| Box::new([Slot::Free; PAGE_LEN]))[at];
+        let allocated = &mut self.allocated;
+        let place = &mut self.pages[page].get_or_insert_with(|| {
+            *allocated += 1;
+            Box::new([Slot::Free; PAGE_LEN])
+        })[at];
         self.in_use = self.in_use + u32::from(slot != Slot::Free) - u32::from(*place != Slot::Free);
         *place = slot;
     }

@@ -205,6 +205,14 @@ impl Outgoing {
         self.unsent_weight
     }
 
+    /// The bytes that are allocated for all that, and set aside for completions that are still to come.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let waiting = usize::try_from(self.waiting).unwrap_or(usize::MAX);
+        let entries = self.unsent.capacity().max(waiting) * size_of::<Entry>();
+        entries + self.unsent_weight + self.ended.capacity() * size_of::<Handle>()
+    }
+
     /// How many requests of the session wait or convert.
     #[must_use]
     pub fn waiting(&self) -> u32 {

@@ -62,6 +62,7 @@ pub struct Register {
     to_send: VecDeque<Entry>,
     to_send_weight: usize,
     retained: VecDeque<Entry>,
+    retained_weight: usize,
     sent: u64,
     acked: u64,
     /// Handles from this number on are still to be looked at for notices that were missed.
@@ -97,6 +98,7 @@ impl Register {
             to_send: VecDeque::new(),
             to_send_weight: 0,
             retained: VecDeque::new(),
+            retained_weight: 0,
             sent: 0,
             acked: 0,
             hears_from: None,
@@ -151,6 +153,7 @@ impl Register {
         self.acked = number;
         let number = number + u64::from(self.bounds.planted.is(Mistake::AcknowledgementTakesTooMuch));
         while let Some(entry) = self.retained.pop_front_if(|entry| entry.number <= number) {
+            self.retained_weight -= entry.weight();
             self.land(&entry);
         }
         // What a connection before this one was sent may be acknowledged before it is sent again.
@@ -182,6 +185,7 @@ impl Register {
         self.acknowledge(received)?;
         self.attachment += 1;
         let mut all = mem::take(&mut self.retained);
+        self.retained_weight = 0;
         all.extend(self.to_send.drain(..).filter(|entry| entry.number != 0));
         self.to_send = all;
         self.to_send_weight = self.to_send.iter().map(Entry::weight).sum();
@@ -216,7 +220,7 @@ impl Register {
     /// About how many bytes those take to say.
     #[must_use]
     pub fn unacknowledged_weight(&self) -> usize {
-        self.to_send_weight + self.retained.iter().map(Entry::weight).sum::<usize>()
+        self.to_send_weight + self.retained_weight
     }
 
     /// May locks be made with these handles?
@@ -369,16 +373,25 @@ impl Register {
     /// What was sent with a number is kept.
     pub fn send(&mut self, mut encode: impl FnMut(&Entry, bool) -> bool) {
         while let Some(entry) = self.to_send.pop_front() {
-            self.to_send_weight -= entry.weight();
+            let weight = entry.weight();
+            self.to_send_weight -= weight;
             let more = encode(&entry, self.to_send.is_empty());
             if entry.number != 0 {
                 self.sent = self.sent.max(entry.number);
+                self.retained_weight += weight;
                 self.retained.push_back(entry);
             }
             if !more {
                 break;
             }
         }
+    }
+
+    /// The bytes it has allocated, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let entries = self.to_send.capacity() + self.retained.capacity();
+        self.handles.bytes() + entries * size_of::<Entry>() + self.to_send_weight + self.retained_weight
     }
 
     /// The session has ended: nothing more is executed for it.

@@ -4,6 +4,7 @@
 //! (file, environment, command line), `relations` (what must fit together). What is not known is refused, and so is what
 //! contradicts itself: a server never guesses what was meant.
 
+mod machine;
 mod relations;
 mod settings;
 mod source;
@@ -134,6 +135,7 @@ impl From<&Settings> for Config {
             no_survivors: settings.no_survivors,
             door: DoorLimits {
                 connections: count(settings.connections_max),
+                kept: count(settings.connections_max) * usize::from(settings.connections_kept_percent) / 100,
                 a_source: count(settings.connections_a_source_max),
                 strangers: count(settings.connections_unauthenticated_max),
             },
@@ -144,6 +146,7 @@ impl From<&Settings> for Config {
                 name_len: usize::from(settings.name_max),
                 depth: settings.depth_max,
                 value_len: usize::from(settings.value_max),
+                memory: settings.memory_max.map_or_else(machine::memory_budget, |size| size.0),
                 ..Limits::default()
             },
             patience: Patience::from(settings),

@@ -4,6 +4,9 @@
 use super::settings::{FRAME_MAX, KEYS, NAME_MAX, Settings, VALUE_MAX};
 use std::time::Duration;
 
+/// The least memory that a server can do something with.
+const MEMORY_MIN: usize = 16 << 20;
+
 /// The longest lease there is.
 const TTL_MAX: Duration = Duration::from_secs(3_600);
 
@@ -23,6 +26,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<String> {
     judge.times();
     judge.sizes();
     judge.locks();
+    judge.memory();
     judge.broken
 }
 
@@ -48,6 +52,11 @@ impl Judge<'_> {
         let s = self.settings;
         self.must(!s.listen.is_empty(), "listen: at least one address", "nobody could reach the server");
         self.must(s.connections_max >= 1, "connections_max >= 1", "nobody could come in");
+        self.must(
+            s.connections_kept_percent < 100,
+            "connections_kept_percent < 100",
+            "somebody must be able to open a session",
+        );
         self.must(s.connections_a_source_max >= 1, "connections_a_source_max >= 1", "nobody could come in");
         self.must(
             s.connections_unauthenticated_max >= 1,
@@ -87,6 +96,11 @@ impl Judge<'_> {
             "window_bytes < 4GiB",
             "the protocol says it in 32 bits",
         );
+    }
+
+    fn memory(&mut self) {
+        let is_enough = self.settings.memory_max.is_none_or(|size| size.0 >= MEMORY_MIN);
+        self.must(is_enough, "memory_max >= 16MiB", "each of 256 shards takes its part before anybody comes");
     }
 
     fn locks(&mut self) {

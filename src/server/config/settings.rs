@@ -99,6 +99,9 @@ settings! {
 
     /// Connections that are served at a time.
     connections_max: u32 = 20_000;
+    /// Of these, the part in a hundred that is kept for who takes a session up again or looks. Who opens a session there is
+    /// told UNAVAILABLE.
+    connections_kept_percent: u8 = 10;
     /// Connections from one address, this machine's own apart.
     connections_a_source_max: u32 = 4_096;
     /// Connections that have not sent a whole first frame. When there are more, the oldest of them is closed.
@@ -134,6 +137,10 @@ settings! {
     depth_max: u8 = 127;
     /// The longest value block that a lockspace may allow, in bytes.
     value_max: u16 = 1_024;
+    /// Memory for all that is kept: at least an eighth of it for sessions and connections, a sixteenth for the answers to
+    /// those that give something up, the rest for locks. auto: three quarters of what the machine or the control group
+    /// has.
+    memory_max: Option<Size> = None;
 }
 
 /// Bounds that the protocol sets and no server can move up.

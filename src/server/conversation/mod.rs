@@ -80,6 +80,8 @@ pub struct Conversation {
     attachment: u64,
     /// Requests up to this one are those of a closed session that was resumed here: repeated, they are dropped.
     parted_through: u64,
+    /// It came to a place that is kept for who resumes or looks; `Some(true)` when it has done so.
+    kept: Option<bool>,
 }
 
 /// What a conversation waits for besides bytes: something to say to its session, or that it has ended.
@@ -115,7 +117,26 @@ impl Conversation {
             told: 0,
             attachment: 0,
             parted_through: 0,
+            kept: None,
         }
+    }
+
+    /// It has come to a place that is kept: it must resume or look before its time for a handshake is over, and may not
+    /// open a session.
+    pub fn keep_for_resume(&mut self) {
+        self.kept = Some(false);
+    }
+
+    /// Has it shown what it came for? Until then it is a stranger.
+    #[must_use]
+    pub fn is_guest(&self) -> bool {
+        self.phase != Phase::Stranger && self.kept != Some(false)
+    }
+
+    /// The bytes that its buffers have allocated.
+    #[must_use]
+    pub fn buffers(&self) -> usize {
+        self.read.capacity() + self.out.capacity() + self.parked.capacity()
     }
 
     /// The house it takes place in.
@@ -210,6 +231,7 @@ impl Conversation {
             _ if self.blocked => Some(WaitsFor::Reader),
             Phase::Stranger if self.read.is_empty() => Some(WaitsFor::FirstFrame),
             Phase::Stranger => Some(WaitsFor::Handshake),
+            _ if !self.is_guest() => Some(WaitsFor::Handshake),
             Phase::Greeted | Phase::Attached | Phase::Parted if self.read.is_empty() || self.paused => None,
             Phase::Greeted | Phase::Attached | Phase::Parted => Some(WaitsFor::RestOfFrame),
         }

@@ -8,6 +8,7 @@ use crate::{
     },
     server::{
         look::{self, Looker},
+        metrics::Limit,
         outbox,
         peer::{Meaning, Misbehaved, Phase, may_be_parked},
         translate,
@@ -128,6 +129,7 @@ impl Conversation {
         session: Option<(&Arc<SessionCell>, &mut Register)>,
     ) -> Result<Next, Misbehaved> {
         let meaning = self.phase.read(frame)?;
+        self.prove(&meaning)?;
         let Some((cell, register)) = session else {
             return match meaning {
                 Meaning::Hello => {
@@ -158,6 +160,22 @@ impl Conversation {
                 }
                 let number = (frame.header.number, digest);
                 self.request(now, (cell, register), number, frame.len, request)
+            }
+        }
+    }
+
+    /// Whoever came to a kept place shows what for: he resumes or looks. A session is opened elsewhere.
+    fn prove(&mut self, meaning: &Meaning<'_>) -> Result<(), Misbehaved> {
+        let (Some(_), Meaning::Look { look: Ok(look), .. }) = (self.kept, meaning) else { return Ok(()) };
+        match **look {
+            Look::Open(_) => {
+                self.house.metrics.reach(Limit::KeptPlaces);
+                Err(Misbehaved::told(Status::Unavailable))
+            }
+            Look::Renew => Ok(()),
+            _ => {
+                self.kept = Some(true);
+                Ok(())
             }
         }
     }

@@ -42,7 +42,9 @@ impl Seen {
             }
             Kind::SEEN_SESSIONS => Seen::Sessions { sessions: r.session_views()?, more: r.bool("more")? },
             Kind::SEEN_SPACES => Seen::Spaces(r.lockspace_views()?),
-            Kind::SEEN_STATISTICS => Seen::Statistics(r.statistics()?),
+            Kind::SEEN_STATISTICS => {
+                Seen::Statistics { statistics: r.statistics()?, counters: r.counters()? }
+            }
             Kind::SEEN_TOKEN => Seen::Token { live: r.bool("live")? },
             Kind::SEEN_REFUSED => Seen::Refused(Status(r.u16("status")?)),
             _ => return Err(DecodeError { message, field: "kind", offset: 4, fault: Fault::UnknownKind }),
@@ -88,7 +90,10 @@ impl Seen {
                 w.bool(*more);
             }
             Seen::Spaces(spaces) => w.lockspace_views(spaces),
-            Seen::Statistics(statistics) => w.statistics(statistics),
+            Seen::Statistics { statistics, counters } => {
+                w.statistics(statistics);
+                w.counters(counters);
+            }
             Seen::Token { live } => w.bool(*live),
             Seen::Refused(status) => w.u16(status.0),
         }
@@ -109,7 +114,7 @@ impl Seen {
             Seen::Page(_) => Kind::SEEN_PAGE,
             Seen::Sessions { .. } => Kind::SEEN_SESSIONS,
             Seen::Spaces(_) => Kind::SEEN_SPACES,
-            Seen::Statistics(_) => Kind::SEEN_STATISTICS,
+            Seen::Statistics { .. } => Kind::SEEN_STATISTICS,
             Seen::Token { .. } => Kind::SEEN_TOKEN,
             Seen::Refused(_) => Kind::SEEN_REFUSED,
         }

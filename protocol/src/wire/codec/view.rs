@@ -6,8 +6,8 @@ use super::{
     writer::Writer,
 };
 use crate::vocabulary::{
-    Edge, EdgeWhy, Fence, Flags, LockId, LockView, LockspaceId, LockspaceView, ResourceView, Seq, SessionId,
-    SessionView, Stamp, Statistics,
+    Counter, Edge, EdgeWhy, Fence, Flags, LockId, LockView, LockspaceId, LockspaceView, ResourceView, Seq,
+    SessionId, SessionView, Stamp, Statistics,
 };
 use alloc::vec::Vec;
 
@@ -22,6 +22,9 @@ const SESSION_VIEW_LEN_MIN: usize = 49;
 
 /// The length of a lockspace view with a name of one byte.
 const LOCKSPACE_VIEW_LEN_MIN: usize = 49;
+
+/// A counter without a name.
+const COUNTER_LEN_MIN: usize = 10;
 
 /// How many bytes a lock view takes in a message, so that a page can be filled up to what fits into a frame.
 #[must_use]
@@ -159,6 +162,12 @@ impl Reader<'_> {
             recovering_ms: self.u64("recovering_ms")?,
         })
     }
+
+    pub(super) fn counters(&mut self) -> Read<Vec<Counter>> {
+        self.list("counters", COUNTER_LEN_MIN, |r| {
+            Ok(Counter { name: r.text("name", usize::MAX)?.into(), value: r.u64("value")? })
+        })
+    }
 }
 
 impl Writer<'_> {
@@ -263,5 +272,12 @@ impl Writer<'_> {
         for gauge in [locks, resources, converting, waiting, sessions, delayed, recovering_ms] {
             self.u64(gauge);
         }
+    }
+
+    pub(super) fn counters(&mut self, counters: &[Counter]) {
+        self.list(counters.iter(), |w, counter| {
+            w.text(&counter.name);
+            w.u64(counter.value);
+        });
     }
 }
