@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use bytes::BytesMut;
-use enq_protocol::wire::{FRAME_LEN_MAX, FromServer, Hello, Look, OpenSession, Seen, cut};
+use enq_protocol::{
+    vocabulary::SessionId,
+    wire::{FRAME_LEN_MAX, FromServer, Hello, Look, OpenSession, Seen, cut},
+};
 use nix::sys::signal::Signal;
 use std::{
     fs,
@@ -11,6 +14,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -190,10 +194,8 @@ fn look(stream: &mut TcpStream, look: &Look) -> Seen {
     }
 }
 
-#[test]
-#[expect(clippy::disallowed_methods, reason = "the server has to stand still for longer than a lease")]
-fn a_server_that_stood_still_gives_the_time_back() {
-    let server = start(&["--listen", "127.0.0.1:0"], 1);
+/// A connection with a session whose lease is a second.
+fn opened(server: &Process) -> (TcpStream, SessionId) {
     let mut stream = TcpStream::connect(server.addresses[0]).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut bytes = BytesMut::new();
@@ -222,11 +224,62 @@ fn a_server_that_stood_still_gives_the_time_back() {
         bind_connection: false,
     };
     let Seen::Opened(opened) = look(&mut stream, &Look::Open(session)) else { panic!("opened") };
-    server.signal(Signal::SIGSTOP);
-    std::thread::sleep(Duration::from_millis(1_500));
-    server.signal(Signal::SIGCONT);
-    // Long enough for a round that ends leases, and short enough for what is left of this one.
-    std::thread::sleep(Duration::from_millis(200));
-    let seen = look(&mut stream, &Look::Session(opened.session));
-    assert!(matches!(seen, Seen::Sessions { .. }), "it ended while the server could not hear it: {seen:?}");
+    (stream, opened.session)
+}
+
+/// Stops of half a lease to three leases, one after the other: no session ends whose client keeps sending, and one that
+/// is silent does. `ENQ_STOPS=200` makes it so many instead of four.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the server has to stand still for longer than a lease")]
+fn a_server_that_stands_still_ends_nobody_who_keeps_sending() {
+    const CLIENTS: usize = 20;
+    let stops: u64 = std::env::var("ENQ_STOPS").map_or(4, |text| text.parse().unwrap());
+    let server = start(&["--listen", "127.0.0.1:0"], 1);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let senders: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let (stream, _) = opened(&server);
+                threads.spawn(|| keep_sending(stream, &is_over))
+            })
+            .collect();
+        let (_silent, id) = opened(&server);
+        for stop in 0..stops {
+            server.signal(Signal::SIGSTOP);
+            std::thread::sleep(Duration::from_millis(500 + 2_500 * (stop * 7 % 11) / 10));
+            server.signal(Signal::SIGCONT);
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        // The last stop is given back to the silent one, too; then its lease ends.
+        let (mut watcher, _) = opened(&server);
+        let ends = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            matches!(look(&mut watcher, &Look::Session(id)), Seen::Refused(_))
+        });
+        is_over.store(true, Ordering::Relaxed);
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        assert!(ends, "a silent session ends all the same");
+    });
+}
+
+/// Sends a renewal every third of the lease; at the end each must have been answered.
+#[expect(clippy::disallowed_methods, reason = "a client that renews sleeps between renewals")]
+fn keep_sending(mut stream: TcpStream, is_over: &AtomicBool) {
+    let mut sent = 0;
+    let mut bytes = BytesMut::new();
+    while !is_over.load(Ordering::Relaxed) {
+        bytes.clear();
+        Look::Renew.encode(sent, 0, &mut bytes).unwrap();
+        stream.write_all(&bytes).unwrap();
+        sent += 1;
+        std::thread::sleep(Duration::from_millis(333));
+    }
+    for tag in 0..sent {
+        match next(&mut stream) {
+            FromServer::Seen { tag: of, seen: Seen::Renewed(1_000), .. } if of == tag => {}
+            said => panic!("renewal {tag} of {sent} is answered {said:?}"),
+        }
+    }
 }

@@ -67,6 +67,12 @@ pub struct Metrics {
     pub sent_again: AtomicU64,
     /// Requests that were put aside, because their peers did not read.
     pub parked: AtomicU64,
+    /// Sessions whose leases ran out.
+    pub leases_ended: AtomicU64,
+    /// How often the server did not run for so long that leases were extended.
+    pub stalls: AtomicU64,
+    /// For how long it did not, in milliseconds.
+    pub stalled_ms: AtomicU64,
     /// Connections that were ended with an ERROR frame or silently, by status.
     closed: [AtomicU64; STATUSES],
     /// Requests that were refused, by status.
@@ -88,6 +94,9 @@ impl Default for Metrics {
             resumed: AtomicU64::new(0),
             sent_again: AtomicU64::new(0),
             parked: AtomicU64::new(0),
+            leases_ended: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            stalled_ms: AtomicU64::new(0),
             closed: [const { AtomicU64::new(0) }; STATUSES],
             refused: [const { AtomicU64::new(0) }; STATUSES],
             reached: [const { AtomicU64::new(0) }; Limit::ALL.len()],

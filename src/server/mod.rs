@@ -23,6 +23,7 @@ pub mod peer;
 mod shutdown;
 pub mod translate;
 mod tries;
+mod wheel;
 
 pub use clock::Clock;
 pub use config::{

@@ -90,15 +90,16 @@ impl SessionCell {
         self.heard_at.fetch_max(now.0, Ordering::Relaxed);
     }
 
-    /// Gives time back that the server was not listening.
-    pub fn extend(&self, nanoseconds: u64) {
-        self.heard_at.fetch_add(nanoseconds, Ordering::Relaxed);
+    /// When it was heard of last.
+    #[must_use]
+    pub fn heard_at(&self) -> Instant {
+        Instant(self.heard_at.load(Ordering::Relaxed))
     }
 
-    /// When its lease ends, if it is not heard of again.
+    /// When its lease ends, if it is not heard of again and the server does not stand still.
     #[must_use]
     pub fn lease_end(&self) -> Instant {
-        Instant(self.heard_at.load(Ordering::Relaxed)).after_ms(self.about.ttl_ms)
+        self.heard_at().after_ms(self.about.ttl_ms)
     }
 
     /// A connection from there goes on with the session. Whoever had it is woken, and has it no more. Says up to which
