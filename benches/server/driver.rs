@@ -11,8 +11,10 @@ use tokio::net::TcpStream;
 
 /// How to talk to one kind of server on one connection.
 pub(crate) trait Driver: Send {
-    /// What goes first, and how many answers it has.
-    fn begin(&mut self, out: &mut BytesMut) -> usize;
+    /// What goes first, for a session with this lease, and how many answers it has.
+    fn begin(&mut self, ttl: Duration, out: &mut BytesMut) -> usize;
+    /// Says nothing but that it is still there, which has one answer.
+    fn renew(&mut self, out: &mut BytesMut);
     /// Asks for so many locks, on names of this connection's own.
     fn take(&mut self, connection: usize, depth: usize, out: &mut BytesMut);
     /// Releases them.
@@ -20,6 +22,9 @@ pub(crate) trait Driver: Send {
     /// Eats whole answers; says how many there were.
     fn answers(&mut self, input: &mut BytesMut) -> usize;
 }
+
+/// The lease of a session that is not there for the sake of its lease.
+pub(crate) const TTL: Duration = Duration::from_secs(15);
 
 /// Runs the load; says how many pairs there were and how long they took.
 pub(crate) fn load(
@@ -49,7 +54,7 @@ pub(crate) fn load(
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
@@ -61,7 +66,7 @@ async fn converse(
     until: Instant,
 ) -> u64 {
     let (mut input, mut out) = (BytesMut::with_capacity(65_536), BytesMut::with_capacity(65_536));
-    let expected = driver.begin(&mut out);
+    let expected = driver.begin(TTL, &mut out);
     exchange(&mut stream, &mut *driver, &mut input, &mut out, expected).await;
     let mut pairs = 0;
     while now() < until {
@@ -74,7 +79,8 @@ async fn converse(
     pairs
 }
 
-async fn exchange(
+/// Writes what there is, and reads so many answers.
+pub(crate) async fn exchange(
     stream: &mut TcpStream,
     driver: &mut dyn Driver,
     input: &mut BytesMut,
@@ -103,7 +109,7 @@ pub(crate) struct Enq {
 }
 
 impl Driver for Enq {
-    fn begin(&mut self, out: &mut BytesMut) -> usize {
+    fn begin(&mut self, ttl: Duration, out: &mut BytesMut) -> usize {
         let hello = Hello {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
@@ -120,7 +126,7 @@ impl Driver for Enq {
             host: String::new(),
             pid: 0,
             process_start: 0,
-            ttl_ms: 15_000,
+            ttl_ms: u32::try_from(ttl.as_millis()).expect("a lease is short"),
             orphan_key: Box::default(),
             log: 0,
             bind_connection: true,
@@ -128,6 +134,10 @@ impl Driver for Enq {
         hello.encode(out).expect("it fits");
         Look::Open(open).encode(1, 0, out).expect("it fits");
         2
+    }
+
+    fn renew(&mut self, out: &mut BytesMut) {
+        Look::Renew.encode(2, self.seen, out).expect("it fits");
     }
 
     fn take(&mut self, connection: usize, depth: usize, out: &mut BytesMut) {
@@ -193,10 +203,15 @@ impl Floor {
 }
 
 impl Driver for Floor {
-    fn begin(&mut self, out: &mut BytesMut) -> usize {
-        let count = self.enq.begin(out);
+    fn begin(&mut self, ttl: Duration, out: &mut BytesMut) -> usize {
+        let count = self.enq.begin(ttl, out);
         self.note(out, 0);
         count
+    }
+
+    fn renew(&mut self, out: &mut BytesMut) {
+        self.enq.renew(out);
+        self.note(out, 0);
     }
 
     fn take(&mut self, connection: usize, depth: usize, out: &mut BytesMut) {
@@ -240,10 +255,14 @@ fn command(parts: &[&str], out: &mut BytesMut) {
 }
 
 impl Driver for Redis {
-    fn begin(&mut self, out: &mut BytesMut) -> usize {
+    fn begin(&mut self, _: Duration, out: &mut BytesMut) -> usize {
         // The answer is a length and a digest, two lines.
         command(&["SCRIPT", "LOAD", COMPARE_AND_DELETE], out);
         2
+    }
+
+    fn renew(&mut self, out: &mut BytesMut) {
+        command(&["PING"], out);
     }
 
     fn take(&mut self, connection: usize, depth: usize, out: &mut BytesMut) {

@@ -4,9 +4,12 @@
 //! the answer, release it, get the answer. With a depth of d, d requests travel in one write and d answers are read
 //! before the next d. The servers are processes of their own; their processor time is read from `/proc`. Only ratios
 //! of one run mean anything: the lines are medians of interleaved rounds.
+//!
+//! `--idle N [--ttl SECONDS] [--times T]` measures N connections instead that only renew their leases, T times a round.
 
 mod driver;
 mod floor;
+mod idle;
 
 use driver::{Driver, Enq, Floor, Redis};
 use std::io::{BufRead, BufReader};
@@ -37,6 +40,10 @@ fn main() {
     if arguments.iter().any(|argument| argument == "--echo") {
         return floor::serve();
     }
+    let idle = option("--idle").map(|text| text.parse().expect("a number of connections"));
+    if let Some(connections) = idle {
+        idle::with_room_for(connections);
+    }
     let rounds = option("--rounds").and_then(|text| text.parse().ok()).unwrap_or(7);
     let seconds = option("--seconds").and_then(|text| text.parse().ok()).unwrap_or(1.0);
     let mut targets = vec![floor(), enqd()];
@@ -45,14 +52,31 @@ fn main() {
         let driver = || Box::new(Redis) as Box<dyn Driver>;
         targets.push(Target { name: "redis", address: address.clone(), pid, child: None, driver });
     }
+    if let Some(connections) = idle {
+        let ttl =
+            option("--ttl").map_or(driver::TTL, |text| Duration::from_secs(text.parse().expect("seconds")));
+        let times = option("--times").map_or(2, |text| text.parse().expect("a number"));
+        idle::compare(&targets, idle::Quiet { connections, ttl, times }, rounds);
+    } else {
+        pairs(&targets, option("--only"), rounds, Duration::from_secs_f64(seconds));
+    }
+    for target in &mut targets {
+        if let Some(child) = &mut target.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Uncontended pairs, shape by shape.
+fn pairs(targets: &[Target], only: Option<&String>, rounds: usize, time: Duration) {
     println!("{:>5} x {:<5} {:<6} {:>12} {:>14}", "conns", "depth", "server", "pairs/s", "cpu us/pair");
-    let only = option("--only");
     let shapes = SHAPES.into_iter().filter(|(c, d)| only.is_none_or(|only| *only == format!("{c}x{d}")));
     for (connections, depth) in shapes {
         let mut samples = vec![Vec::new(); targets.len()];
         for _ in 0..rounds {
             for (target, samples) in targets.iter().zip(&mut samples) {
-                samples.push(measure(target, connections, depth, Duration::from_secs_f64(seconds)));
+                samples.push(measure(target, connections, depth, time));
             }
         }
         let floor = median(&samples[0]);
@@ -66,12 +90,6 @@ fn main() {
                 cpu_us_a_pair / floor.cpu_us_a_pair,
                 cpu_us_a_pair - floor.cpu_us_a_pair,
             );
-        }
-    }
-    for target in &mut targets {
-        if let Some(child) = &mut target.child {
-            let _ = child.kill();
-            let _ = child.wait();
         }
     }
 }
