@@ -7,6 +7,8 @@
 mod campaign;
 #[path = "cli/codes.rs"]
 mod codes;
+#[path = "cli/drops/mod.rs"]
+mod drops;
 #[path = "cli/keeper.rs"]
 mod keeper;
 #[path = "cli/kept.rs"]
@@ -17,6 +19,9 @@ mod life;
 mod look;
 #[path = "cli/orphans.rs"]
 mod orphans;
+#[expect(dead_code, reason = "other tests need more of it")]
+#[path = "proxy/mod.rs"]
+mod proxy;
 #[path = "cli/restart.rs"]
 mod restart;
 #[path = "cli/stage.rs"]

@@ -78,11 +78,11 @@ async fn run(
                 return Err(waits_for.map_or(Ends::Gone, |waits_for| conversation.too_long(waits_for)));
             }
             ready = writer.writable(), if is_blocked => {
-                ready.map_err(gone)?;
+                ready.map_err(|error| Ends::by(&error))?;
                 0
             }
             () = something_to_say(to_say) => 0,
-            received = reader.read_buf(read), if !is_paused => match received.map_err(gone)? {
+            received = reader.read_buf(read), if !is_paused => match received.map_err(|error| Ends::by(&error))? {
                 0 => return Err(Ends::Gone),
                 received => received,
             },
@@ -120,11 +120,6 @@ fn limit_silence(conversation: &Conversation, stream: &TcpStream, known: &mut Op
         // A system without the option notices later, by the lease.
         let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(half));
     }
-}
-
-/// What went wrong with a socket is of no interest: the peer is gone.
-fn gone(_: io::Error) -> Ends {
-    Ends::Gone
 }
 
 async fn something_to_say(to_say: ToSay<'_>) {

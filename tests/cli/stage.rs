@@ -26,6 +26,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: String,
+    /// Where else it listens.
+    pub(crate) others: Vec<String>,
 }
 
 impl Server {
@@ -33,6 +35,7 @@ impl Server {
         Server::start_with(&["--listen", "127.0.0.1:0"]).await
     }
 
+    /// With these arguments, the addresses to listen on among them.
     pub(crate) async fn start_with(arguments: &[&str]) -> Server {
         let mut process = Command::new(env!("CARGO_BIN_EXE_enqd"))
             .args(["--log-level", "warn"])
@@ -44,10 +47,15 @@ impl Server {
             .expect("the server starts");
         let out = process.stdout.take().expect("its output is piped");
         let mut lines = BufReader::new(out).lines();
-        let line = timeout(PATIENCE, lines.next_line()).await.expect("it says where it listens in time");
-        let line = line.expect("it can be read").expect("it says a line");
-        let address = line.strip_prefix("listening on ").expect("the line is the promised one").to_owned();
-        Server { process, address }
+        let mut listening = Vec::new();
+        let commas = arguments.iter().map(|argument| argument.matches(',').count());
+        for _ in 0..=commas.sum() {
+            let line = timeout(PATIENCE, lines.next_line()).await.expect("it says where it listens in time");
+            let line = line.expect("it can be read").expect("it says a line");
+            listening
+                .push(line.strip_prefix("listening on ").expect("the line is the promised one").to_owned());
+        }
+        Server { process, address: listening.remove(0), others: listening }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

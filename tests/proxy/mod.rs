@@ -1,7 +1,7 @@
 //! A bad network, in user space: it stands between clients and a server and passes bytes on, or does not.
 //!
-//! It can cut what is under way, by an orderly end or by a reset; swallow one direction or both; delay; refuse; and cut
-//! each connection by itself after a random number of bytes, wherever in a frame that is. It knows nothing of frames. For
+//! It can cut what is under way, by an orderly end or by a reset; swallow one direction or both; keep it back, as a network
+//! does that drops packets; delay; refuse; and cut each connection by itself after a random number of bytes, wherever in a frame that is. It knows nothing of frames. For
 //! any test that declares it as a module with a path; it draws from a seed and never from the clock.
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -34,8 +34,20 @@ pub(crate) enum Way {
     DeafServer,
     /// Those to the client are swallowed.
     DeafClient,
+    /// Those to the server are kept back until the way is another one, and no connection gets through. So it looks from
+    /// the ends of a TCP connection when packets are dropped: what was lost is sent again.
+    LateToServer,
+    /// Those to the client are.
+    LateToClient,
     /// Connections are closed as soon as they are made.
     Refusing,
+}
+
+impl Way {
+    /// Does a connection take both directions, as a handshake does?
+    fn is_late(self) -> bool {
+        matches!(self, Way::LateToServer | Way::LateToClient)
+    }
 }
 
 /// How a connection ends.
@@ -166,7 +178,7 @@ impl Inside {
     async fn serve(self: Arc<Self>, near: TcpStream) {
         let mut cuts = self.cuts.subscribe();
         self.made.fetch_add(1, Ordering::Relaxed);
-        if *self.way.borrow() == Way::Refusing {
+        if *self.way.borrow() == Way::Refusing || !self.until(|way| !way.is_late()).await {
             return;
         }
         let server = self.server.lock().expect("no panic under it").clone();
@@ -175,8 +187,9 @@ impl Inside {
         let life = self.life();
         let (mut near, mut far) = (near.into_split(), far.into_split());
         let end = {
-            let there = self.pass(&mut near.0, &mut far.1, Way::DeafServer, life.to_server);
-            let back = self.pass(&mut far.0, &mut near.1, Way::DeafClient, life.to_client);
+            let (deaf, late) = ([Way::DeafServer, Way::DeafClient], [Way::LateToServer, Way::LateToClient]);
+            let there = self.pass(&mut near.0, &mut far.1, (deaf[0], late[0]), life.to_server);
+            let back = self.pass(&mut far.0, &mut near.1, (deaf[1], late[1]), life.to_client);
             tokio::select! {
                 passed = there => passed.then_some(life.end),
                 passed = back => passed.then_some(life.end),
@@ -197,17 +210,27 @@ impl Inside {
         }
     }
 
+    /// Waits until the way is such a one; false if it never will be.
+    async fn until(&self, is_so: impl Fn(Way) -> bool) -> bool {
+        self.way.subscribe().wait_for(|way| is_so(*way)).await.is_ok()
+    }
+
     /// Passes bytes on until the connection's life is over (true) or one end is closed.
     async fn pass(
         &self,
         from: &mut OwnedReadHalf,
         to: &mut OwnedWriteHalf,
-        deaf: Way,
+        (deaf, late): (Way, Way),
         mut left: u64,
     ) -> bool {
         let mut bytes = vec![0; 16 * 1024];
         loop {
-            let Ok(len @ 1..) = from.read(&mut bytes).await else { return false };
+            let read = from.read(&mut bytes).await;
+            // The end of a connection is late as well.
+            if !self.until(|way| way != late).await {
+                return false;
+            }
+            let Ok(len @ 1..) = read else { return false };
             let delay = *self.delay.borrow();
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;

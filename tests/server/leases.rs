@@ -69,6 +69,26 @@ async fn a_bound_session_ends_with_its_connection_and_another_does_not() {
     assert!(matches!(seen, Seen::Sessions { .. }), "the session outlives its connection: {seen:?}");
 }
 
+/// Whoever is cut off may not learn of it, and believes in its locks for as long as its lease: X3.
+#[tokio::test]
+async fn a_bound_session_whose_client_was_cut_off_waits_for_its_lease() {
+    let server = server().await;
+    let (mut bound, id) = Speaker::opened_as(&server, session(1_000, true)).await;
+    let mut bob = Speaker::opened(&server).await;
+    granted(bound.enq(1, "a", Ex, NONE).await);
+    assert!(matches!(bob.enq(1, "a", Ex, NONE).await, Reply::Queued { .. }));
+    bound.write(&[0xff; 16]).await;
+    assert!(bound.end().await.is_some(), "it is told why, if it hears");
+    let Seen::Sessions { sessions, .. } = bob.look(Look::Session(id)).await else { panic!("still there") };
+    assert_eq!(
+        (sessions[0].locks, sessions[0].peer.as_str()),
+        (1, ""),
+        "nobody is there, and it has its lock"
+    );
+    let Event::Granted(_) = bob.event().await else { panic!("granted") };
+    assert_eq!(bob.look(Look::Session(id)).await, Seen::Refused(Status::NoSuchSession));
+}
+
 #[tokio::test]
 async fn a_session_with_many_locks_ends_in_portions() {
     let server = server().await;

@@ -209,7 +209,7 @@ impl Conversation {
                     self.unread = self.count_unread();
                     return if self.unread > outbox::LAST { Err(ends::too_slow()) } else { Ok(()) };
                 }
-                Err(_) => return Err(Ends::Gone),
+                Err(error) => return Err(Ends::by(&error)),
             }
         }
     }
@@ -265,12 +265,15 @@ impl Conversation {
         }
     }
 
-    /// It has ended: so does a session that is bound to it.
+    /// It has ended. So does a session that is bound to it, if the client has ended it. A client that was cut off, or is out
+    /// of reach, may not know and go on believing in its locks for as long as its lease (X3), so that session waits for
+    /// the end of its lease, like any other.
     pub fn leave(&mut self, now: Instant, ends: &Ends) {
         let house = Arc::clone(&self.house);
         let metrics = &house.metrics;
         match ends {
             Ends::Gone => _ = metrics.closed_by_peer.fetch_add(1, Ordering::Relaxed),
+            Ends::OutOfReach => metrics.count_closed(Status::Timeout),
             Ends::Evicted => _ = metrics.evicted.fetch_add(1, Ordering::Relaxed),
             Ends::Stops => {
                 // What was granted is said. Sessions are left as they are: a lock of a session that ended now would be
@@ -288,7 +291,7 @@ impl Conversation {
         }
         tracing::debug!(address = %self.address, ?ends, "connection ended");
         let Some(cell) = self.session.take() else { return };
-        if cell.about.bound {
+        if cell.about.bound && *ends == Ends::Gone {
             let mut register = cell.in_half.lock();
             let locks = register.locks();
             if !register.has_ended() {
@@ -310,7 +313,7 @@ impl Conversation {
             Ends::Stops => {
                 Fatal { status: Status::Shutdown, detail: [0; 2], text: Status::Shutdown.sentence().into() }
             }
-            Ends::Gone | Ends::Evicted | Ends::Misbehaved(_) => return None,
+            Ends::Gone | Ends::OutOfReach | Ends::Evicted | Ends::Misbehaved(_) => return None,
         };
         Some((&self.out, fatal))
     }
