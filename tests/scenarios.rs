@@ -15,6 +15,8 @@ mod play;
 mod quotas;
 #[path = "story/script.rs"]
 mod script;
+#[path = "story/search.rs"]
+mod search;
 #[path = "story/stage.rs"]
 mod stage;
 #[path = "story/table.rs"]

@@ -3,7 +3,7 @@
 //! Names and values are borrowed from whoever brings them: an input that finds its resource allocates nothing.
 
 use enq_protocol::vocabulary::{
-    Flags, Handle, LockId, LockMode, LockspaceId, Owner, Policy, ResourceName, SessionId,
+    Flags, Handle, LockId, LockMode, LockspaceId, Owner, Policy, ResourceName, SessionId, Stamp,
 };
 
 /// Which lock is meant.
@@ -176,6 +176,15 @@ pub enum Input<'a> {
     EndRequest {
         /// The lock that waits or converts.
         lock: LockId,
+    },
+    /// D5: a request ends to break a deadlock, if it is still the one that was found: void otherwise.
+    RefuseDeadlock {
+        /// The lock that waits or converts.
+        lock: LockId,
+        /// Its entry into its queue.
+        stamp: Stamp,
+        /// The number of the record that tells the cycle.
+        record: u64,
     },
     /// An administrator sets a deadlock priority.
     SetPriority {

@@ -88,6 +88,8 @@ impl Shard {
         let is_dead = |lock: &Lock| lock.marks.delayed && lock.at.held().is_some_and(LockMode::is_fenced);
         let dead = locks.iter().filter(|(_, lock)| is_dead(lock)).count();
         ensure(resource.delayed as usize == dead, || "fences that nobody joins are counted".into())?;
+        let listed = resource.contended_at.and_then(|at| self.contended.get(at as usize));
+        ensure(listed == (resource.queued() > 0).then_some(&slot), || "queues are listed".into())?;
         let found = self.resource_at(resource.lockspace, &self.path_of(slot));
         ensure(found == Some(slot), || "it is found by its name".into())
     }

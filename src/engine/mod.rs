@@ -5,7 +5,7 @@
 //!
 //! Read in this order: `time limits input output` (what goes in and out), `slab lock resource tree shard` (the data),
 //! `compat grant enq convert deq cancel value_block blocking fence path undo end orphan` (the rules of `docs/locking.md`,
-//! cited by number), `deadline`, `session` (the register of one session: numbers, handles, retained answers), `show` and
+//! cited by number), `deadline`, `deadlock` (the search: what is copied, found, confirmed), `session` (the register of one session: numbers, handles, retained answers), `show` and
 //! `invariant` (looking, never changing), `memory` (what all that takes).
 //!
 //! Nothing in this room reads a clock, knows a socket, spawns a thread, writes a log line or draws a random number.
@@ -15,6 +15,7 @@ mod cancel;
 mod compat;
 mod convert;
 mod deadline;
+pub mod deadlock;
 mod delay;
 mod deq;
 mod end;

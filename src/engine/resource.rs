@@ -32,6 +32,8 @@ pub(super) struct Resource {
     /// Queued locks with NOORDER: while there are any, a sweep cannot stop at the heads.
     pub(super) disorderly: u32,
     pub(super) subresources: u32,
+    /// Its place in the shard's list of resources where somebody waits or converts.
+    pub(super) contended_at: Option<u32>,
     /// F2: the fence that the fenced holders share, if there are any.
     pub(super) fence: Fence,
     /// E4: fenced holders that died, whose fence nobody joins.
@@ -63,6 +65,7 @@ impl Resource {
             converting: 0,
             disorderly: 0,
             subresources: 0,
+            contended_at: None,
             fence: Fence::UNFENCED,
             delayed: 0,
             value: None,

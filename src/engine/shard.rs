@@ -87,6 +87,10 @@ pub struct Shard {
     pub(super) work: VecDeque<Work>,
     /// G10: until then nothing is granted.
     pub(super) recovering: Option<Instant>,
+    /// Resources where somebody waits or converts, for the deadlock search.
+    pub(super) contended: Vec<ResourceSlot>,
+    /// D6: when a search may concern a request that was queued since this was last asked.
+    pub(super) search_due: Option<Instant>,
     /// Locks that came into the granted queue since their resource was last swept (B1).
     pub(super) entered: Vec<LockSlot>,
     pub(super) counts: Statistics,
@@ -121,6 +125,8 @@ impl Shard {
             endings: VecDeque::new(),
             work: VecDeque::new(),
             recovering: None,
+            contended: Vec::new(),
+            search_due: None,
             entered: Vec::new(),
             counts: Statistics::default(),
             beside: 0,
@@ -160,6 +166,7 @@ impl Shard {
                 self.force_release(lock, version, by, reason, out);
             }
             Input::EndRequest { lock } => self.end_request(lock, out),
+            Input::RefuseDeadlock { lock, stamp, record } => self.refuse_deadlock(lock, stamp, record, out),
             Input::SetPriority { lock, priority } => self.set_priority(lock, priority, out),
             Input::RaiseEpoch { epoch } => self.raise_epoch(epoch),
         }
@@ -303,7 +310,12 @@ impl Shard {
         let lock = &self.locks[slot];
         self.counts.converting += u64::from(matches!(lock.at, At::Converting { .. }));
         self.counts.waiting += u64::from(matches!(lock.at, At::Waiting { .. }));
-        self.resources[lock.resource].admit(&mut self.locks, slot);
+        let resource = lock.resource;
+        if lock.at.wanted().is_some() {
+            self.note_queued(resource);
+        }
+        self.resources[resource].admit(&mut self.locks, slot);
+        self.note_contended(resource);
     }
 
     /// Takes a lock out of the queue that its `at` names.
@@ -311,7 +323,9 @@ impl Shard {
         let lock = &self.locks[slot];
         self.counts.converting -= u64::from(matches!(lock.at, At::Converting { .. }));
         self.counts.waiting -= u64::from(matches!(lock.at, At::Waiting { .. }));
-        self.resources[lock.resource].dismiss(&mut self.locks, slot);
+        let resource = lock.resource;
+        self.resources[resource].dismiss(&mut self.locks, slot);
+        self.note_contended(resource);
     }
 
     /// Removes a lock from everything. Its resource is swept later in this step.

@@ -1,6 +1,7 @@
 //! Views: copies of what is there, for those who look (rules D2, Q4 of `docs/locking.md`). Nothing here changes
 //! anything.
 
+use super::deadlock::Copied;
 use super::limits::{LOOKED_AT_A_STEP, SHOWN_MAX};
 use super::lock::{At, Lock, LockSlot, Marks, ResourceSlot, Which};
 use super::shard::Shard;
@@ -58,15 +59,13 @@ impl Shard {
     /// What this lock waits for, and how many there are of them.
     #[must_use]
     pub fn blocked_by(&self, now: Instant, lock: LockId) -> Option<(Vec<Edge>, u32)> {
-        let slot = self.slot_of(lock)?;
-        Some(self.edges(now, slot, |other| self.waits_for(slot, other)))
+        self.edges(now, lock, Copied::waits_for)
     }
 
     /// What waits for this lock, and how many there are of them.
     #[must_use]
     pub fn blocking_of(&self, now: Instant, lock: LockId) -> Option<(Vec<Edge>, u32)> {
-        let slot = self.slot_of(lock)?;
-        Some(self.edges(now, slot, |other| self.waits_for(other, slot)))
+        self.edges(now, lock, |copied, own, other| copied.waits_for(other, own))
     }
 
     /// A part of a listing: looks at no more than [`LOOKED_AT_A_STEP`] slots and says where to go on.
@@ -160,58 +159,27 @@ impl Shard {
         root
     }
 
+    /// D2: the other ends of a lock's waits, or of the waits for it.
     fn edges(
         &self,
         now: Instant,
-        slot: LockSlot,
-        why: impl Fn(LockSlot) -> Option<EdgeWhy>,
-    ) -> (Vec<Edge>, u32) {
-        let queues = &self.resources[self.locks[slot].resource];
-        let all = [queues.granted, queues.conversion, queues.waiting];
-        let others = all.iter().flat_map(|queue| queue.iter(&self.locks, Which::Queue));
+        lock: LockId,
+        why: impl Fn(&Copied, usize, usize) -> Option<EdgeWhy>,
+    ) -> Option<(Vec<Edge>, u32)> {
+        let mut copied = Copied::default();
+        self.copy_resource(self.locks[self.slot_of(lock)?].resource, &mut copied);
+        let own = copied.find(lock)?;
+        let others = (0..copied.len()).filter_map(|other| Some((other, why(&copied, own, other)?)));
         let mut edges = Vec::new();
         let mut total = 0;
-        for (other, why) in others.filter_map(|other| Some((other, why(other)?))) {
+        for (other, why) in others {
             total += 1;
             if edges.len() < SHOWN_MAX {
-                edges.push(Edge { lock: self.view(now, other), why });
+                let slot = self.slot_of(copied.seat(other).lock)?;
+                edges.push(Edge { lock: self.view(now, slot), why });
             }
         }
-        (edges, total)
-    }
-
-    /// D2: does the one lock wait for the other, and why?
-    fn waits_for(&self, waiting: LockSlot, other: LockSlot) -> Option<EdgeWhy> {
-        let (lock, blocker) = (&self.locks[waiting], &self.locks[other]);
-        let wanted = lock.at.wanted()?;
-        if waiting == other || lock.asks(Flags::NODLCKWT) || blocker.has(Flags::NODLCKBLK) {
-            return None;
-        }
-        if blocker.at.held().is_some_and(|held| !held.is_compatible(wanted)) {
-            return Some(EdgeWhy::Held);
-        }
-        let same_owner = lock.session == blocker.session && lock.owner == blocker.owner;
-        if lock.asks(Flags::NOORDER) || same_owner {
-            return None;
-        }
-        let is_ahead = match (lock.at, blocker.at) {
-            (At::Waiting { .. }, At::Converting { .. }) => true,
-            (At::Waiting { .. }, At::Waiting { .. }) | (At::Converting { .. }, At::Converting { .. }) => {
-                self.is_before(other, waiting)
-            }
-            (At::Granted { .. }, _)
-            | (_, At::Granted { .. })
-            | (At::Converting { .. }, At::Waiting { .. }) => false,
-        };
-        is_ahead.then_some(EdgeWhy::Ahead)
-    }
-
-    /// Is the first lock ahead of the second in their common queue?
-    fn is_before(&self, first: LockSlot, second: LockSlot) -> bool {
-        let mut behind = std::iter::successors(self.locks[first].after(Which::Queue), |slot| {
-            self.locks[*slot].after(Which::Queue)
-        });
-        behind.any(|slot| slot == second)
+        Some((edges, total))
     }
 }
 

@@ -136,10 +136,7 @@ impl Table {
             Input::Enq { ask, handle, under, name } => {
                 self.may_name(std::slice::from_ref(*name))?;
                 may_start(cell, register, &[*handle])?;
-                let shard = match under {
-                    Under::Lockspace(lockspace) => self.shard_of(*lockspace, name),
-                    Under::Parent(parent) => resolve(register, parent)?,
-                };
+                let shard = self.shard_under(register, under, name)?;
                 answer = self.may_wait(cell, register, &mut ask.flags);
                 started = Started::Lock(*handle);
                 register.touch(shard);
@@ -147,10 +144,7 @@ impl Table {
             }
             Input::Adopt { handle, under, name, .. } => {
                 may_start(cell, register, &[*handle])?;
-                let shard = match under {
-                    Under::Lockspace(lockspace) => self.shard_of(*lockspace, name),
-                    Under::Parent(parent) => resolve(register, parent)?,
-                };
+                let shard = self.shard_under(register, under, name)?;
                 started = Started::Lock(*handle);
                 register.touch(shard);
                 shard
@@ -190,11 +184,20 @@ impl Table {
             | Input::SetPolicy { .. }
             | Input::ForceRelease { .. }
             | Input::EndRequest { .. }
+            | Input::RefuseDeadlock { .. }
             | Input::SetPriority { .. }
             | Input::Purge { .. }
             | Input::RaiseEpoch { .. } => return Err(Status::Unsupported),
         };
         Ok(Routed { shard, input, started, answer })
+    }
+
+    /// The shard of a root, or of a lock's sublocks.
+    fn shard_under(&self, register: &Register, under: &mut Under, name: &ResourceName) -> Result<u8, Status> {
+        match under {
+            Under::Lockspace(lockspace) => Ok(self.shard_of(*lockspace, name)),
+            Under::Parent(parent) => resolve(register, parent),
+        }
     }
 
     /// Q2: a session that has as many waiting requests as it may have may still be granted what is free, so its request

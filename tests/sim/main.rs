@@ -7,6 +7,7 @@
 
 mod choose;
 mod compare;
+mod deadlock;
 mod fence;
 mod history;
 mod model;

@@ -41,6 +41,12 @@ pub(crate) struct Cast {
 pub(crate) const NO_LOCK: LockId = LockId::new(0, LockId::SLOT_MAX, 0);
 
 impl Cast {
+    /// How many locks a session has.
+    pub(crate) fn locks_of(&self, session: SessionId) -> u32 {
+        let live = self.actors.iter().filter(|actor| actor.live && actor.session == session);
+        u32::try_from(live.count()).unwrap_or(u32::MAX)
+    }
+
     /// A new lock enters, perhaps under the name of one that has gone.
     pub(crate) fn enter(&mut self, name: &str, session: SessionId, by_path: bool) -> Result<Handle, String> {
         if self.find(name).is_some_and(|actor| actor.live) {

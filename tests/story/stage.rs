@@ -6,6 +6,7 @@ use super::cast::{Cast, NO_LOCK};
 use super::quotas::Quotas;
 use super::tell::tell;
 use super::words::{Options, Words, session};
+use enq::engine::deadlock::Cycle;
 use enq::engine::{Ask, End, Input, Instant, Limits, LockRef, Planted, Shard, Under};
 use enq_protocol::vocabulary::{
     ConversionDeadlock, Flags, Handle, LockFilter, LockId, LockMode, LockspaceId, ModeSet, Owner, Policy,
@@ -25,6 +26,7 @@ pub(crate) struct Stage {
     pub(crate) orphan_keys: BTreeMap<SessionId, String>,
     /// Where the purge that is under way goes on.
     pub(crate) purging: Option<LockId>,
+    pub(crate) found: Vec<Cycle>,
     limits: Limits,
     pages: Option<Pages>,
     steps: u32,
@@ -57,6 +59,7 @@ impl Stage {
             quotas,
             orphan_keys: BTreeMap::new(),
             purging: None,
+            found: Vec::new(),
             limits,
             pages: None,
             steps: 0,
@@ -103,6 +106,8 @@ impl Stage {
             "key" => self.orphan_key(words),
             "adopt" => self.adopt(words),
             "purge" => self.purge(words),
+            "find" => self.find(words),
+            "break" => self.break_found(words),
             "continue" => {
                 words.end()?;
                 self.step(Input::Continue, None)

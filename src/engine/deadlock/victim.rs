@@ -1,0 +1,78 @@
+//! Who is refused to break a cycle (rule D4): of the requests on it, never a granted lock.
+
+use super::{Seat, Wait};
+use enq_protocol::vocabulary::{Flags, LockId, LockspaceId, SessionId, Stamp};
+use std::cmp::Reverse;
+
+use super::super::time::Instant;
+
+/// A request with this deadlock priority is never refused to break a deadlock.
+pub const NEVER_REFUSED: u8 = u8::MAX;
+
+/// What a lockspace says of deadlocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Who goes.
+    pub victim: VictimRule,
+    /// How long a request waits before anybody looks whether it is in a deadlock; 0 for never.
+    pub wait_ms: u32,
+}
+
+impl Default for Rule {
+    fn default() -> Rule {
+        Rule { victim: VictimRule::default(), wait_ms: 1_000 }
+    }
+}
+
+/// What a lockspace says of the victims among its requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VictimRule {
+    /// The lowest priority, and of those the youngest request.
+    #[default]
+    Youngest,
+    /// The lowest priority, and of those the one whose session has the fewest locks.
+    FewestLocks,
+    /// None: deadlocks are told and not broken.
+    ReportOnly,
+}
+
+/// Younger requests first. Stamps compare within a shard; across shards the time at which they began to wait does.
+fn youth(seat: &Seat) -> Reverse<(Instant, Stamp, Option<SessionId>, LockId)> {
+    Reverse((seat.since, seat.stamp, seat.party.map(|party| party.session), seat.lock))
+}
+
+/// D4: which of the waits goes; none if all are spared.
+pub(super) fn choose(
+    waits: &[Wait],
+    rule_of: impl Fn(LockspaceId) -> Rule,
+    locks_of: impl Fn(SessionId) -> u32,
+) -> Option<usize> {
+    let rule = |wait: &Wait| rule_of(wait.waiting.lockspace).victim;
+    let may_go = |wait: &Wait| {
+        let counts = !wait.waiting.flags.contains(Flags::NODLCKWT);
+        counts && rule(wait) != VictimRule::ReportOnly && wait.waiting.priority != NEVER_REFUSED
+    };
+    // Where lockspaces disagree, the rule that all know decides.
+    let by_locks = waits.iter().filter(|wait| may_go(wait)).all(|wait| rule(wait) == VictimRule::FewestLocks);
+    let locks = |seat: &Seat| match seat.party {
+        Some(party) if by_locks => locks_of(party.session),
+        _ => 0,
+    };
+    let candidates = waits.iter().enumerate().filter(|(_, wait)| may_go(wait));
+    let order = |wait: &Wait| (wait.waiting.priority, locks(&wait.waiting), youth(&wait.waiting));
+    candidates.min_by_key(|(_, wait)| order(wait)).map(|(at, _)| at)
+}
+
+/// D6: has one of its requests waited as long as its lockspace lets it before anybody looks?
+pub(super) fn is_due(now: Instant, waits: &[Wait], rule_of: impl Fn(LockspaceId) -> Rule) -> bool {
+    waits.iter().any(|wait| {
+        let wait_ms = rule_of(wait.waiting.lockspace).wait_ms;
+        wait_ms > 0 && wait.waiting.since.after_ms(wait_ms) <= now
+    })
+}
+
+/// The youngest request of a cycle, spared or not.
+pub(super) fn youngest(waits: &[Wait]) -> Option<usize> {
+    let counting = waits.iter().enumerate().filter(|(_, wait)| !wait.waiting.flags.contains(Flags::NODLCKWT));
+    counting.min_by_key(|(_, wait)| youth(&wait.waiting)).map(|(at, _)| at)
+}
