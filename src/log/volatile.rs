@@ -7,7 +7,7 @@ use crate::{
         Input, Instant,
         session::{Call, Register},
     },
-    table::{About, Executed, Request, Scratch, SessionCell, Table},
+    table::{About, Executed, Request, Scratch, Searched, SessionCell, Table},
 };
 use enq_protocol::vocabulary::{LockId, SessionId, Status};
 use std::{io, sync::Arc};
@@ -75,6 +75,11 @@ impl Volatile {
         if self.survivors.has_before() && self.table.recovering_ms(now) == 0 {
             self.survivors.let_go();
         }
+    }
+
+    /// Looks for deadlocks that are due, and refuses one request of each.
+    pub fn search_deadlocks(&self, now: Instant, scratch: &mut Scratch) -> Searched {
+        self.table.search_deadlocks(now, scratch)
     }
 
     /// Why the state file could not be written last, once each time.

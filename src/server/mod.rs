@@ -13,6 +13,7 @@ mod config;
 mod connection;
 pub mod conversation;
 mod counters;
+pub mod deadlock;
 mod house;
 mod lease;
 mod listener;
@@ -144,6 +145,8 @@ impl Server {
         }
         let time = Arc::clone(&shared);
         tracker.spawn(async move { lease::pass_time(&time, &time.stop).await });
+        let watcher = Arc::clone(&shared);
+        tracker.spawn(async move { deadlock::watch(&watcher, &watcher.stop).await });
         Ok(Server { shared, addresses, tracker, epoch })
     }
 

@@ -158,7 +158,7 @@ impl Table {
             blocking_ast: a.blocking_ast + b.blocking_ast,
             enq_forced_to_wait: a.enq_forced_to_wait + b.enq_forced_to_wait,
             enq_not_queued: a.enq_not_queued + b.enq_not_queued,
-            deadlock_search: a.deadlock_search + b.deadlock_search,
+            deadlock_search: 0,
             deadlock_find: a.deadlock_find + b.deadlock_find,
             timeouts: a.timeouts + b.timeouts,
             locks: a.locks + b.locks,
@@ -169,7 +169,7 @@ impl Table {
             delayed: a.delayed + b.delayed,
             recovering_ms: 0,
         });
-        Statistics { sessions: self.session_count(), ..sum }
+        Statistics { sessions: self.session_count(), deadlock_search: self.deadlocks.searches(), ..sum }
     }
 
     /// Is the grant with this seq live?

@@ -10,6 +10,7 @@
 
 mod closed;
 mod crossing;
+mod deadlocks;
 mod execute;
 mod listing;
 mod memory;
@@ -19,6 +20,7 @@ mod route;
 mod sessions;
 mod spaces;
 
+pub use deadlocks::{Deadlock, Searched, WaitSeen};
 pub use execute::{Executed, Request};
 pub use listing::{Edges, ResourceSeen};
 pub use memory::{Memory, Pool, Share};
@@ -51,6 +53,7 @@ pub struct Table {
     sessions: DashMap<SessionId, Arc<SessionCell>>,
     next_session: AtomicU64,
     closed: Mutex<closed::Closed>,
+    deadlocks: deadlocks::Deadlocks,
     spaces: Mutex<spaces::Spaces>,
     bounds: Bounds,
     limits: Limits,
@@ -135,6 +138,7 @@ impl Table {
             sessions: DashMap::new(),
             next_session: AtomicU64::new(Seq::new(setting.epoch, 1).0),
             closed: Mutex::default(),
+            deadlocks: deadlocks::Deadlocks::default(),
             spaces: Mutex::new(spaces::Spaces::new()),
             bounds: Bounds {
                 locks: setting.limits.locks_a_session,
@@ -230,6 +234,9 @@ impl Table {
         };
         if cell.due.load(Ordering::Relaxed) != due {
             cell.due.store(due, Ordering::Relaxed);
+        }
+        if let Some(due) = shard.take_search_due() {
+            self.deadlocks.note(due);
         }
         drop(shard);
         for waker in scratch.wake.drain(..) {

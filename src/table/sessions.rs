@@ -136,6 +136,12 @@ impl SessionCell {
         self.locks.store(register.locks(), Ordering::Relaxed);
     }
 
+    /// About how many locks it has.
+    #[must_use]
+    pub fn locks(&self) -> u32 {
+        self.locks.load(Ordering::Relaxed).saturating_sub(self.out_half.lock().outgoing.ended_len())
+    }
+
     /// What somebody who looks is shown.
     #[must_use]
     pub fn show(&self, now: Instant) -> SessionView {

@@ -161,6 +161,8 @@ impl Table {
         let changed = space.policy != policy;
         if changed {
             self.tell_all(now, lockspace, &policy, scratch);
+            // D6: those that wait there may be due earlier now.
+            self.deadlocks.note(now);
             space.policy = policy;
             space.version += 1;
         }
@@ -275,6 +277,13 @@ impl Table {
             taken += u64::from(shard.show_lock(now, view.lock).is_none());
         }
         taken
+    }
+
+    /// What the operators decided for each lockspace.
+    pub(super) fn policies(&self) -> Vec<(LockspaceId, Policy)> {
+        let spaces = self.spaces.lock();
+        let numbered = (0..).map(LockspaceId).zip(&spaces.by_number);
+        numbered.filter_map(|(id, space)| Some((id, space.as_ref()?.policy.clone()))).collect()
     }
 
     /// Tells every shard the policy of a lockspace.

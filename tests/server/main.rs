@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod crossing;
+mod deadlocks;
 mod hostile;
 mod judged;
 mod leases;

@@ -1,0 +1,223 @@
+//! The deadlock search over a table that goes on moving (rules D3-D6 of `docs/locking.md`).
+//!
+//! Shard by shard, the queues of resources that have any are copied, at most 2,000 locks a hold unless one resource has
+//! more; then no mutex is held while the cycles are looked for; then each wait of a cycle is looked at again in its shard.
+//! A wait that stands unchanged at both moments stood at all moments in between, and the moment at which the copying ended
+//! is in between for all of them: at that moment the deadlock was there, and nothing but one of its own requests can have
+//! ended it since. The refusal is void if that request has.
+
+use super::{Scratch, Table};
+use crate::engine::{
+    Input, Instant, LOOKED_AT_A_STEP, Said,
+    deadlock::{Copied, Cycle, Rule, Wait, search},
+};
+use enq_protocol::vocabulary::{
+    EdgeWhy, LockId, LockView, LockspaceId, SessionId, SessionView, Stamp, Status,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Records that are kept; older ones go.
+const RECORDS: usize = 256;
+
+/// Waits of a deadlock that its record shows; the rest is counted.
+const WAITS_SHOWN: usize = 64;
+
+/// One wait of a deadlock, with both locks as they were when it was confirmed.
+#[derive(Clone, Debug)]
+pub struct WaitSeen {
+    /// The request that waits.
+    pub waiting: LockView,
+    /// What it waits for.
+    pub blocker: LockView,
+    /// Why.
+    pub why: EdgeWhy,
+}
+
+/// A deadlock that was found, confirmed and acted upon.
+#[derive(Clone, Debug)]
+pub struct Deadlock {
+    /// Its number, from 1.
+    pub number: u64,
+    /// When it was confirmed.
+    pub found: Instant,
+    /// Is it a ring?
+    pub is_ring: bool,
+    /// Its waits, or the first of them.
+    pub waits: Vec<WaitSeen>,
+    /// How many there are.
+    pub wait_count: usize,
+    /// The sessions of all locks that are shown.
+    pub sessions: Vec<SessionView>,
+    /// The request that was refused; none if the lockspaces spare all.
+    pub refused: Option<LockId>,
+}
+
+/// What a search did.
+#[derive(Clone, Debug, Default)]
+pub struct Searched {
+    /// Locks that were copied.
+    pub locks: usize,
+    /// The deadlocks it found and acted upon.
+    pub found: Vec<Arc<Deadlock>>,
+}
+
+/// What the table remembers of searches.
+#[derive(Debug)]
+pub(super) struct Deadlocks {
+    /// When the next search is due; `u64::MAX` if nobody waits.
+    next: AtomicU64,
+    searches: AtomicU64,
+    records: Mutex<Records>,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    last: u64,
+    ring: VecDeque<Arc<Deadlock>>,
+    /// Deadlocks that nobody may break, and that were told: by their requests.
+    standing: BTreeSet<Vec<(LockId, Stamp)>>,
+}
+
+impl Default for Deadlocks {
+    fn default() -> Deadlocks {
+        let (next, searches) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
+        Deadlocks { next, searches, records: Mutex::default() }
+    }
+}
+
+impl Deadlocks {
+    /// Somebody waits whom a search at this moment may concern.
+    pub(super) fn note(&self, due: Instant) {
+        self.next.fetch_min(due.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn searches(&self) -> u64 {
+        self.searches.load(Ordering::Relaxed)
+    }
+}
+
+impl Table {
+    /// Is a search due?
+    #[must_use]
+    pub fn is_search_due(&self, now: Instant) -> bool {
+        self.deadlocks.next.load(Ordering::Relaxed) <= now.0
+    }
+
+    /// Looks for deadlocks that are due, and refuses one request of each. One search at a time.
+    pub fn search_deadlocks(&self, now: Instant, scratch: &mut Scratch) -> Searched {
+        self.deadlocks.searches.fetch_add(1, Ordering::Relaxed);
+        // Whoever is queued from here on notes himself anew.
+        self.deadlocks.next.store(u64::MAX, Ordering::Relaxed);
+        let rules = self.rules();
+        let rule_of = |space: LockspaceId| rules.get(&space).copied().unwrap_or_default();
+        let mut copied = Copied::default();
+        for number in 0..=u8::MAX {
+            self.copy_queues(number, &mut copied);
+        }
+        if let Some(next) = copied.next_search(now, rule_of) {
+            self.deadlocks.note(next);
+        }
+        let cycles = search(now, &copied, rule_of, |session| self.locks_of(session));
+        let standing = cycles.iter().filter(|cycle| cycle.victim.is_none()).map(requests).collect();
+        let found = cycles.iter().filter_map(|cycle| self.act_upon(now, cycle, scratch)).collect();
+        self.deadlocks.records.lock().standing = standing;
+        Searched { locks: copied.len(), found }
+    }
+
+    /// The deadlocks of before, the latest first.
+    #[must_use]
+    pub fn deadlock_records(&self) -> Vec<Arc<Deadlock>> {
+        self.deadlocks.records.lock().ring.iter().rev().map(Arc::clone).collect()
+    }
+
+    fn copy_queues(&self, number: u8, copied: &mut Copied) {
+        let mut from = usize::MAX;
+        while from > 0 {
+            let shard = self.cell(number).shard.lock();
+            from = shard.copy_queues(from, LOOKED_AT_A_STEP, copied);
+        }
+    }
+
+    fn rules(&self) -> BTreeMap<LockspaceId, Rule> {
+        let policies = self.policies();
+        let rule = |wait_ms| Rule { wait_ms, ..Rule::default() };
+        policies.into_iter().map(|(space, policy)| (space, rule(policy.deadlock_wait_ms))).collect()
+    }
+
+    fn locks_of(&self, session: SessionId) -> u32 {
+        self.session(session).map_or(0, |cell| cell.locks())
+    }
+
+    /// D5: confirms, records and refuses.
+    fn act_upon(&self, now: Instant, cycle: &Cycle, scratch: &mut Scratch) -> Option<Arc<Deadlock>> {
+        if cycle.victim.is_none() && self.deadlocks.records.lock().standing.contains(&requests(cycle)) {
+            return None;
+        }
+        let mut waits = Vec::new();
+        for (at, wait) in cycle.waits.iter().enumerate() {
+            let seen = self.confirm(now, wait)?;
+            if at < WAITS_SHOWN || cycle.victim == Some(at) {
+                waits.push(seen);
+            }
+        }
+        let shown = waits.iter().flat_map(|wait| [wait.waiting.session, wait.blocker.session]).flatten();
+        let sessions: BTreeSet<SessionId> = shown.collect();
+        let sessions = sessions.into_iter().filter_map(|session| self.show_session(now, session)).collect();
+        let victim = cycle.victim.and_then(|at| cycle.waits.get(at)).map(|wait| wait.waiting);
+        let record = {
+            let mut records = self.deadlocks.records.lock();
+            records.last += 1;
+            let record = Arc::new(Deadlock {
+                number: records.last,
+                found: now,
+                is_ring: cycle.is_ring,
+                waits,
+                wait_count: cycle.waits.len(),
+                sessions,
+                refused: victim.map(|seat| seat.lock),
+            });
+            // It is there before anybody is told its number.
+            records.ring.push_back(Arc::clone(&record));
+            if records.ring.len() > RECORDS {
+                records.ring.pop_front();
+            }
+            record
+        };
+        let Some(seat) = victim else { return Some(record) };
+        let input = Input::RefuseDeadlock { lock: seat.lock, stamp: seat.stamp, record: record.number };
+        let answer = self.with_shard(seat.lock.shard(), scratch, |table, shard, scratch| {
+            table.step(shard, now, input, None, scratch)
+        });
+        if !matches!(answer, Some(Said::Done(Status::Done))) {
+            self.deadlocks.records.lock().ring.retain(|kept| kept.number != record.number);
+            return None;
+        }
+        Some(record)
+    }
+
+    /// D5: the two locks of a wait that still stands.
+    fn confirm(&self, now: Instant, wait: &Wait) -> Option<WaitSeen> {
+        let shard = self.cell(wait.waiting.lock.shard()).shard.lock();
+        if !shard.confirms(wait) {
+            return None;
+        }
+        let waiting = shard.show_lock(now, wait.waiting.lock)?;
+        let blocker = shard.show_lock(now, wait.blocker.lock)?;
+        Some(WaitSeen { waiting, blocker, why: wait.why })
+    }
+}
+
+/// The requests of a deadlock: what tells it from another one.
+fn requests(cycle: &Cycle) -> Vec<(LockId, Stamp)> {
+    let mut requests: Vec<_> =
+        cycle.waits.iter().map(|wait| (wait.waiting.lock, wait.waiting.stamp)).collect();
+    requests.sort_unstable();
+    requests
+}
