@@ -3,6 +3,10 @@
 //!
 //! Only what a machine can see. Whether a sentence is right, and worth reading, it cannot.
 
+use enq::{
+    client::Session,
+    server::{Config, KEYS, Server, Settings},
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -63,6 +67,49 @@ fn every_link_within_the_repository_leads_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_limit_has_a_setting_a_counter_and_a_line_in_the_table() {
+    let text = read(&Path::new(ROOT).join("docs/operating.md"));
+    let section = text.split("\n## Limits\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let cell = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    let rows: Vec<(String, String)> = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let mut cells = line.split('|').skip(1).map(cell);
+            (cells.next().unwrap(), cells.next().unwrap())
+        })
+        .collect();
+    let defaults = Settings::default();
+    for (name, default) in &rows {
+        let key = KEYS.iter().find(|key| key.name == name).unwrap_or_else(|| panic!("{name} is no setting"));
+        assert_eq!(key.value(&defaults), *default, "{name}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let counters = runtime.block_on(async {
+        let server = Server::start(Config::for_tests()).await.unwrap();
+        let client = Session::builder("documents").connect(&[server.local_addr().to_string()]).await.unwrap();
+        client.counters().await.unwrap().1
+    });
+    let prefix = "enq_limit_reached_total{limit=\"";
+    let counted =
+        counters.iter().filter_map(|counter| counter.name.strip_prefix(prefix)?.strip_suffix("\"}"));
+    let mut counted: Vec<&str> = counted.collect();
+    let mut told: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
+    counted.sort_unstable();
+    told.sort_unstable();
+    assert_eq!(counted, told, "counters and the table of docs/operating.md");
+    let gauges = [
+        "enq_connections",
+        "enq_connections_unauthenticated",
+        "enq_outbox_bytes_max",
+        "enq_memory_max_bytes",
+    ];
+    for gauge in gauges {
+        assert!(section.contains(gauge) && counters.iter().any(|counter| counter.name == gauge), "{gauge}");
+    }
 }
 
 /// The verbs that the text uses as commands: after `enq ` at the start of a code span, a code line or a prompt.

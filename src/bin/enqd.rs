@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Context as _;
-use enq::server::{Config, ConfigError, Server, Settings, StopSignals, Task, Told};
+use enq::server::{Config, ConfigError, Server, Settings, StopSignals, Task, Told, make_room_for};
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
@@ -61,6 +61,9 @@ fn say(text: &str) -> anyhow::Result<()> {
 
 fn run(settings: &Settings) -> anyhow::Result<()> {
     start_log(settings)?;
+    if let Some(warning) = make_room_for(settings.connections_max) {
+        tracing::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anybody can read that it serves, so that whoever waits for that may stop it at once.

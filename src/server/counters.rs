@@ -18,6 +18,7 @@ impl House {
             ("enq_connections_accepted_total", &metrics.accepted),
             ("enq_connections_closed_total{why=\"peer\"}", &metrics.closed_by_peer),
             ("enq_connections_closed_total{why=\"evicted\"}", &metrics.evicted),
+            ("enq_outbox_bytes_max", &metrics.most_unread),
             ("enq_requests_parked_total", &metrics.parked),
         ] {
             say(name, counter.load(Ordering::Relaxed));

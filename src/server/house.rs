@@ -3,9 +3,9 @@
 //! The log with its table, the leases, the counters, and the server's own limits. A server has one, and so has a
 //! simulation; the moment it is comes with every call.
 
-use super::{Metrics, Patience, lease::Leases, tries::Tries};
+use super::{Bounds, Metrics, Patience, Settings, lease::Leases, tries::Tries};
 use crate::{engine::Instant, log::Volatile, table::SessionCell};
-use enq_protocol::wire::{FRAME_LEN_MAX, PROTOCOL_VERSION, Resume, Welcome};
+use enq_protocol::wire::{PROTOCOL_VERSION, Resume, Welcome};
 use std::{
     fmt,
     net::IpAddr,
@@ -48,6 +48,7 @@ pub struct House {
     pub(super) leases: Leases,
     pub(super) metrics: Metrics,
     pub(super) rules: HouseRules,
+    pub(super) bounds: Bounds,
     tries: Tries,
     stops: AtomicBool,
 }
@@ -61,9 +62,16 @@ impl House {
             leases: Leases::default(),
             metrics: Metrics::default(),
             rules,
+            bounds: Bounds::from(&Settings::default()),
             tries: Tries::default(),
             stops: AtomicBool::new(false),
         }
+    }
+
+    /// The same with other bounds than the usual ones.
+    #[must_use]
+    pub fn bounded(self, bounds: Bounds) -> House {
+        House { bounds, ..self }
     }
 
     /// The log, which everything that changes the table goes through.
@@ -118,7 +126,7 @@ impl House {
         Welcome {
             version: PROTOCOL_VERSION,
             features: 0,
-            frame_len_max: u32::try_from(FRAME_LEN_MAX).unwrap_or(u32::MAX),
+            frame_len_max: u32::try_from(self.bounds.frame).unwrap_or(u32::MAX),
             window_requests: bounds.window_requests,
             window_bytes: bounds.window_bytes,
             locks_max: bounds.locks,

@@ -41,6 +41,16 @@ limits! {
     KeptPlaces "connections_kept_percent" "Wanted to open a session at a place that is kept for others."
     ASource "connections_a_source_max" "Turned away at the door, for there were too many from that address."
     Strangers "connections_unauthenticated_max" "Closed to make room for another stranger."
+    FirstFrameTimeout "first_frame_timeout" "Closed, for it said nothing."
+    HandshakeTimeout "handshake_timeout" "Closed, for it did not say who it is, or what it wants at a kept place."
+    FrameTimeout "frame_timeout" "Closed in the middle of a frame."
+    WriteTimeout "write_timeout" "Closed, for it did not read."
+    OutboxSoft "outbox_soft" "A request was put aside until its peer reads."
+    OutboxHard "outbox_hard" "Closed, for it had far too much unread."
+    FirstFrame "frame_first_max" "Closed for the length of its first frame."
+    Frame "frame_max" "Closed for the length of a frame."
+    WindowRequests "window_requests" "Closed for too many requests in flight."
+    WindowBytes "window_bytes" "Closed for too many bytes of requests in flight."
     ShortestLease "ttl_min" "A session asked for a shorter lease."
     LongestLease "ttl_max" "A session asked for a longer lease."
 }
@@ -73,6 +83,8 @@ pub struct Metrics {
     pub stalls: AtomicU64,
     /// For how long it did not, in milliseconds.
     pub stalled_ms: AtomicU64,
+    /// The most that a peer ever left unread.
+    pub most_unread: AtomicU64,
     /// Connections that were ended with an ERROR frame or silently, by status.
     closed: [AtomicU64; STATUSES],
     /// Requests that were refused, by status.
@@ -89,6 +101,7 @@ impl Default for Metrics {
             turned_away: AtomicU64::new(0),
             open: AtomicU64::new(0),
             strangers: Arc::default(),
+            most_unread: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             closed_by_peer: AtomicU64::new(0),
             resumed: AtomicU64::new(0),
@@ -130,6 +143,11 @@ impl Metrics {
     #[must_use]
     pub fn refused(&self, status: Status) -> u64 {
         self.refused.get(usize::from(status.0)).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// A peer has left so much unread.
+    pub fn note_unread(&self, bytes: usize) {
+        self.most_unread.fetch_max(bytes as u64, Ordering::Relaxed);
     }
 
     /// A limit was reached: somebody was refused or closed for it.

@@ -28,8 +28,8 @@ mod wheel;
 
 pub use clock::Clock;
 pub use config::{
-    Config, ConfigError, KEYS, Key, LeaseLimits, Origin, Patience, Settings, Size, Task, Told, Window,
-    command,
+    Bounds, Config, ConfigError, KEYS, Key, LeaseLimits, Origin, Patience, Settings, Size, Task, Told,
+    Window, command, make_room_for,
 };
 pub use house::{Draw, House, HouseRules};
 pub use lease::{Passing, ROUND};
@@ -131,7 +131,8 @@ impl Server {
             unsafe_settings: unsafe_settings(&config, kept),
             draw: Box::new(draw),
         };
-        let house = Arc::new(House::new(Volatile::with_survivors(table, survivors), rules));
+        let house =
+            Arc::new(House::new(Volatile::with_survivors(table, survivors), rules).bounded(config.bounds));
         let shared = Arc::new(Shared {
             clock: Clock::start(),
             house: Arc::clone(&house),

@@ -13,16 +13,6 @@ use enq_protocol::{
     wire::{Answer, EncodeError, Event, Reply, SpaceReply},
 };
 
-/// Unread output beyond which a peer's requests are parked, but for those that make the table smaller.
-pub(super) const SOFT: usize = 256 * 1024;
-
-/// Unread output beyond which the connection ends, unless the peer reads on. The session lives on its lease.
-pub(super) const HARD: usize = 1024 * 1024;
-
-/// Unread output beyond which it ends, although the peer reads: more than the completions of all that a session may have
-/// waiting, value blocks and all.
-pub(super) const LAST: usize = 16 * HARD;
-
 /// Encoded output beyond which no more is encoded before some is written.
 pub(super) const ENCODED: usize = 64 * 1024;
 

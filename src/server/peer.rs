@@ -3,12 +3,10 @@
 //! Pure: no socket, no session, no clock. It knows what may be said when, and what becomes of who says something else
 //! (the table of malformed and hostile input in `docs/sessions.md`).
 
+use super::Bounds;
 use enq_protocol::{
     vocabulary::Status,
-    wire::{
-        DecodeError, FRAME_LEN_MAX, FRAME_LEN_MAX_BEFORE_SESSION, Fatal, Fault, Frame, FromClient, Hello,
-        Kind, Look, PROTOCOL_VERSION, Request, cut,
-    },
+    wire::{DecodeError, Fatal, Fault, Frame, FromClient, Hello, Kind, Look, PROTOCOL_VERSION, Request, cut},
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -83,13 +81,12 @@ impl Phase {
     ///
     /// # Errors
     /// A length that no frame may have.
-    pub fn cut(self, bytes: &[u8]) -> Result<Option<Frame<'_>>, Misbehaved> {
+    pub fn cut(self, bytes: &[u8], bounds: Bounds) -> Result<Option<Frame<'_>>, Misbehaved> {
         match self {
             Phase::Stranger => {
-                let max = FRAME_LEN_MAX_BEFORE_SESSION;
-                cut(bytes, max).map_err(|error| Misbehaved::Silently(error.status()))
+                cut(bytes, bounds.first_frame).map_err(|error| Misbehaved::Silently(error.status()))
             }
-            Phase::Greeted | Phase::Attached | Phase::Parted => cut(bytes, FRAME_LEN_MAX).map_err(told),
+            Phase::Greeted | Phase::Attached | Phase::Parted => cut(bytes, bounds.frame).map_err(told),
         }
     }
 

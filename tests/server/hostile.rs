@@ -400,7 +400,8 @@ async fn a_window_is_also_a_number_of_bytes() {
 /// A server that is not patient.
 async fn impatient() -> Server {
     let short = Duration::from_millis(60);
-    let patience = Patience { first_frame: short, handshake: short, frame: short, overrun: short };
+    let patience =
+        Patience { first_frame: short, handshake: short, frame: short, write: short, overrun: short };
     Server::start(Config { patience, ..Config::for_tests() }).await.unwrap()
 }
 

@@ -1,5 +1,6 @@
 //! What the machine has: memory, and descriptors for connections.
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{fs, path::Path};
 
 /// The budget where nothing says how much memory there is.
@@ -12,6 +13,22 @@ const LEAST: u64 = 64 << 20;
 pub(super) fn memory_budget() -> usize {
     let there_is = [of_machine(), of_control_group()].into_iter().flatten().min().unwrap_or(UNKNOWN);
     usize::try_from((there_is / 4 * 3).max(LEAST)).unwrap_or(usize::MAX)
+}
+
+/// Descriptors that are not connections: listeners, the state file, the runtime's own.
+const DESCRIPTORS: u64 = 64;
+
+/// Allows this process as many descriptors as it may allow itself. Says what is wrong if they are too few for so many
+/// connections.
+#[must_use]
+pub fn make_room_for(connections: u32) -> Option<String> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    // Where it cannot be raised, what there is counts.
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    let limit = if raised { hard } else { soft };
+    (u64::from(connections) + DESCRIPTORS > limit).then(|| {
+        format!("connections_max is {connections}, but this process may open {limit} files (RLIMIT_NOFILE)")
+    })
 }
 
 fn of_machine() -> Option<u64> {

@@ -10,6 +10,7 @@ mod settings;
 mod source;
 mod value;
 
+pub use machine::make_room_for;
 pub use settings::{KEYS, Key, Settings};
 pub use source::{ConfigError, Origin, Task, Told, command};
 pub use value::Size;
@@ -35,6 +36,8 @@ pub struct Config {
     pub patience: Patience,
     /// What a session may have in flight.
     pub window: Window,
+    /// How long frames may be, and how much unread.
+    pub bounds: Bounds,
     /// How long leases may be.
     pub leases: LeaseLimits,
     /// After how long a silence the network asks for the other side.
@@ -48,6 +51,39 @@ pub struct Window {
     pub requests: u32,
     /// Their bytes.
     pub bytes: u32,
+}
+
+/// How long frames may be, and how much may be unread, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Any frame.
+    pub frame: usize,
+    /// The first frame of a connection.
+    pub first_frame: usize,
+    /// Unread output beyond which a peer's requests are parked, but for those that make the table smaller.
+    pub soft: usize,
+    /// Unread output beyond which the connection ends, unless the peer reads on. The session lives on its lease.
+    pub hard: usize,
+}
+
+impl Bounds {
+    /// Unread output beyond which the connection ends, although the peer reads: more than the completions of all that a
+    /// session may have waiting, value blocks and all.
+    #[must_use]
+    pub fn last(&self) -> usize {
+        self.hard.saturating_mul(16)
+    }
+}
+
+impl From<&Settings> for Bounds {
+    fn from(settings: &Settings) -> Bounds {
+        Bounds {
+            frame: settings.frame_max.0,
+            first_frame: settings.frame_first_max.0,
+            soft: settings.outbox_soft.0,
+            hard: settings.outbox_hard.0,
+        }
+    }
 }
 
 /// How long leases may be.
@@ -66,8 +102,10 @@ pub struct Patience {
     pub first_frame: Duration,
     /// For the rest of the first frame.
     pub handshake: Duration,
-    /// For the rest of a frame; also for a peer without session to read something.
+    /// For the rest of a frame.
     pub frame: Duration,
+    /// For a peer to read something; no less than the lease of its session.
+    pub write: Duration,
     /// For a peer to read something when too much is unread.
     pub overrun: Duration,
 }
@@ -84,6 +122,7 @@ impl From<&Settings> for Patience {
             first_frame: settings.first_frame_timeout,
             handshake: settings.handshake_timeout,
             frame: settings.frame_timeout,
+            write: settings.write_timeout,
             overrun: settings.outbox_timeout,
         }
     }
@@ -154,6 +193,7 @@ impl From<&Settings> for Config {
                 requests: settings.window_requests,
                 bytes: u32::try_from(settings.window_bytes.0).unwrap_or(u32::MAX),
             },
+            bounds: Bounds::from(settings),
             leases: LeaseLimits { min: settings.ttl_min, max: settings.ttl_max },
             keepalive: settings.keepalive,
         }

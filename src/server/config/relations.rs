@@ -1,11 +1,17 @@
 //! What must be true of settings together, each with its formula. A server does not start with values that contradict
 //! each other, for it would have to guess which of them is meant.
 
-use super::settings::{FRAME_MAX, KEYS, NAME_MAX, Settings, VALUE_MAX};
+use super::settings::{FRAME_FIRST_MAX, FRAME_MAX, KEYS, NAME_MAX, Settings, VALUE_MAX};
 use std::time::Duration;
 
 /// The least memory that a server can do something with.
 const MEMORY_MIN: usize = 16 << 20;
+
+/// The shortest first frame that says who one is.
+const FIRST_FRAME_LEN: usize = 256;
+
+/// The shortest frame that a path of some levels fits into.
+const FRAME_LEN: usize = 4 << 10;
 
 /// The longest lease there is.
 const TTL_MAX: Duration = Duration::from_secs(3_600);
@@ -73,6 +79,11 @@ impl Judge<'_> {
             "handshake_timeout >= first_frame_timeout",
             "the whole first frame takes no less than its first byte",
         );
+        self.must(
+            s.write_timeout >= s.outbox_timeout,
+            "write_timeout >= outbox_timeout",
+            "who has far too much unread is given less time, not more",
+        );
         self.must(!s.frame_timeout.is_zero(), "frame_timeout > 0ms", "a frame may come in two pieces");
         self.must(s.keepalive >= Duration::from_secs(1), "keepalive >= 1s", "the system counts in seconds");
         self.must(s.ttl_max >= s.ttl_min, "ttl_max >= ttl_min", "no lease would be allowed");
@@ -89,6 +100,22 @@ impl Judge<'_> {
 
     fn sizes(&mut self) {
         let s = self.settings;
+        self.must(
+            (FRAME_LEN..=FRAME_MAX).contains(&s.frame_max.0),
+            "4KiB <= frame_max <= 64KiB",
+            "a request must fit, and the protocol has no longer frames",
+        );
+        self.must(
+            (FIRST_FRAME_LEN..=FRAME_FIRST_MAX).contains(&s.frame_first_max.0),
+            "256B <= frame_first_max <= 4KiB",
+            "a greeting must fit, and the protocol has no longer ones",
+        );
+        self.must(s.outbox_soft.0 >= FRAME_MAX, "outbox_soft >= 64KiB", "an answer of any length must fit");
+        self.must(
+            s.outbox_hard.0 >= s.outbox_soft.0,
+            "outbox_hard >= outbox_soft",
+            "a client is asked to read before it is sent away",
+        );
         self.must(s.window_requests >= 1, "window_requests >= 1", "no request would be allowed");
         self.must(s.window_bytes.0 >= FRAME_MAX, "window_bytes >= 64KiB", "a request of any length must fit");
         self.must(

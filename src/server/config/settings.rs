@@ -6,7 +6,7 @@
 use super::value::{Size, Value};
 use enq_protocol::{
     vocabulary::{NAME_LEN_MAX, VALUE_LEN_MAX},
-    wire::FRAME_LEN_MAX,
+    wire::{FRAME_LEN_MAX, FRAME_LEN_MAX_BEFORE_SESSION},
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -112,14 +112,24 @@ settings! {
     handshake_timeout: Duration = Duration::from_secs(5);
     /// How long the rest of a frame may take once it has begun.
     frame_timeout: Duration = Duration::from_secs(10);
-    /// How long a client that has far too much unread may take to read some of it.
+    /// How long a client may take none of what is written to it; if the lease of its session is longer, so long.
+    write_timeout: Duration = Duration::from_secs(10);
+    /// How long it may do so when outbox_hard is passed.
     outbox_timeout: Duration = Duration::from_secs(1);
     /// After how long a silence the network asks whether the other side is still there.
     keepalive: Duration = Duration::from_secs(15);
+    /// The longest frame.
+    frame_max: Size = Size(FRAME_LEN_MAX);
+    /// The longest first frame.
+    frame_first_max: Size = Size(FRAME_LEN_MAX_BEFORE_SESSION);
     /// Requests of a session in flight: not answered, or with answers that are not acknowledged.
     window_requests: u32 = 1_024;
     /// The bytes of these requests.
     window_bytes: Size = Size::kib(256);
+    /// Output that a client has not read, beyond which its requests are put aside, but for those that give something up.
+    outbox_soft: Size = Size::kib(256);
+    /// Output that a client has not read, beyond which it loses its connection unless it reads on. Its session lives.
+    outbox_hard: Size = Size::kib(1_024);
 
     /// The shortest lease a session may ask for.
     ttl_min: Duration = Duration::from_secs(1);
@@ -145,5 +155,6 @@ settings! {
 
 /// Bounds that the protocol sets and no server can move up.
 pub(super) const FRAME_MAX: usize = FRAME_LEN_MAX;
+pub(super) const FRAME_FIRST_MAX: usize = FRAME_LEN_MAX_BEFORE_SESSION;
 pub(super) const NAME_MAX: usize = NAME_LEN_MAX;
 pub(super) const VALUE_MAX: usize = VALUE_LEN_MAX;

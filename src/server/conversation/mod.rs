@@ -20,7 +20,7 @@ mod turn;
 pub use ends::{Ends, WaitsFor};
 
 use super::{
-    House, outbox,
+    Bounds, House, Limit,
     peer::{Misbehaved, Phase},
     translate,
 };
@@ -91,6 +91,7 @@ pub struct ToSay<'a> {
     attachment: u64,
     /// What the peer has not read, while it does not read.
     unread: Option<usize>,
+    bounds: Bounds,
 }
 
 impl Conversation {
@@ -161,7 +162,11 @@ impl Conversation {
     pub fn listen(&mut self) -> (&mut BytesMut, ToSay<'_>) {
         self.read.reserve(READ_LEN);
         let unread = self.blocked.then_some(self.unread);
-        (&mut self.read, ToSay { session: self.session.as_deref(), attachment: self.attachment, unread })
+        let bounds = self.house.bounds;
+        (
+            &mut self.read,
+            ToSay { session: self.session.as_deref(), attachment: self.attachment, unread, bounds },
+        )
     }
 
     /// Does it wait for its peer to read, with frames received that it has not looked at? Nothing is read then.
@@ -207,7 +212,12 @@ impl Conversation {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked = true;
                     self.unread = self.count_unread();
-                    return if self.unread > outbox::LAST { Err(ends::too_slow()) } else { Ok(()) };
+                    self.house.metrics.note_unread(self.unread);
+                    return if self.unread > self.house.bounds.last() {
+                        Err(ends::too_slow())
+                    } else {
+                        Ok(())
+                    };
                 }
                 Err(error) => return Err(Ends::by(&error)),
             }
@@ -227,7 +237,7 @@ impl Conversation {
     #[must_use]
     pub fn waits_for(&self) -> Option<WaitsFor> {
         match self.phase {
-            _ if self.blocked && self.unread > outbox::HARD => Some(WaitsFor::Overrun),
+            _ if self.blocked && self.unread > self.house.bounds.hard => Some(WaitsFor::Overrun),
             _ if self.blocked => Some(WaitsFor::Reader),
             Phase::Stranger if self.read.is_empty() => Some(WaitsFor::FirstFrame),
             Phase::Stranger => Some(WaitsFor::Handshake),
@@ -248,7 +258,7 @@ impl Conversation {
             WaitsFor::RestOfFrame => patience.frame,
             WaitsFor::Reader => {
                 let ttl_ms = self.session.as_ref().map_or(0, |cell| cell.about.ttl_ms);
-                patience.frame.max(Duration::from_millis(ttl_ms.into()))
+                patience.write.max(Duration::from_millis(ttl_ms.into()))
             }
         }
     }
@@ -256,6 +266,13 @@ impl Conversation {
     /// Why it ends when that took too long.
     #[must_use]
     pub fn too_long(&self, waits_for: WaitsFor) -> Ends {
+        self.house.metrics.reach(match waits_for {
+            WaitsFor::FirstFrame => Limit::FirstFrameTimeout,
+            WaitsFor::Handshake => Limit::HandshakeTimeout,
+            WaitsFor::RestOfFrame => Limit::FrameTimeout,
+            WaitsFor::Reader => Limit::WriteTimeout,
+            WaitsFor::Overrun => Limit::OutboxHard,
+        });
         match (waits_for, self.phase) {
             (WaitsFor::Reader | WaitsFor::Overrun, _) => ends::too_slow(),
             (_, Phase::Stranger) => Ends::Misbehaved(Misbehaved::Silently(Status::Timeout)),
@@ -274,7 +291,10 @@ impl Conversation {
         match ends {
             Ends::Gone => _ = metrics.closed_by_peer.fetch_add(1, Ordering::Relaxed),
             Ends::OutOfReach => metrics.count_closed(Status::Timeout),
-            Ends::Evicted => _ = metrics.evicted.fetch_add(1, Ordering::Relaxed),
+            Ends::Evicted => {
+                metrics.evicted.fetch_add(1, Ordering::Relaxed);
+                metrics.reach(Limit::Strangers);
+            }
             Ends::Stops => {
                 // What was granted is said. Sessions are left as they are: a lock of a session that ended now would be
                 // granted to another, whose client has as little time.
@@ -284,6 +304,10 @@ impl Conversation {
             }
             Ends::Misbehaved(misbehaved) => {
                 metrics.count_closed(misbehaved.status());
+                if misbehaved.status() == Status::FrameTooLarge {
+                    let first = self.phase == Phase::Stranger;
+                    metrics.reach(if first { Limit::FirstFrame } else { Limit::Frame });
+                }
                 if metrics.may_log(now) {
                     tracing::info!(address = %self.address, why = ?misbehaved, "connection closed");
                 }
@@ -335,8 +359,10 @@ impl ToSay<'_> {
         let outgoing = &half.outgoing;
         let ready = match self.unread {
             None => outgoing.has_unsent(),
-            Some(unread) if unread <= outbox::HARD => outgoing.unsent_weight() + unread > outbox::HARD,
-            Some(unread) => outgoing.unsent_weight() + unread > outbox::LAST,
+            Some(unread) if unread <= self.bounds.hard => {
+                outgoing.unsent_weight() + unread > self.bounds.hard
+            }
+            Some(unread) => outgoing.unsent_weight() + unread > self.bounds.last(),
         };
         if ready || half.ended || half.attachment != self.attachment {
             return true;

@@ -105,7 +105,7 @@ impl Conversation {
         now: Instant,
         mut session: Option<(&Arc<SessionCell>, &mut Register)>,
     ) -> Result<Next, Misbehaved> {
-        while let Some(frame) = self.phase.cut(read.get(*at..).unwrap_or_default())? {
+        while let Some(frame) = self.phase.cut(read.get(*at..).unwrap_or_default(), self.house.bounds)? {
             let bytes = read.get(*at..*at + frame.len).unwrap_or_default();
             let session = session.as_mut().map(|(cell, register)| (*cell, &mut **register));
             match self.frame(frame, bytes, now, session)? {
@@ -190,6 +190,7 @@ impl Conversation {
         asked: Asked<'_>,
     ) -> Result<Next, Misbehaved> {
         if number == register.last() + 1 && !register.has_room(1, len) {
+            self.overrun(register, 1);
             return Err(Misbehaved::told(Status::Flow));
         }
         match register.number(number, digest).map_err(Misbehaved::told)? {
@@ -216,18 +217,26 @@ impl Conversation {
     /// Is more unread than there should be? A peer that takes what is written has not had the time to read it.
     fn is_unread(&self, cell: &SessionCell, register: &Register) -> bool {
         let here = self.out.len() + register.to_send_weight();
-        self.blocked && here + cell.out_half.lock().outgoing.unsent_weight() > outbox::SOFT
+        self.blocked && here + cell.out_half.lock().outgoing.unsent_weight() > self.house.bounds.soft
     }
 
     /// Puts a request aside until the peer has read, inside its window.
     fn park(&mut self, bytes: &[u8], register: &Register) -> Result<Next, Misbehaved> {
         if !register.has_room(self.parked_requests + 1, self.parked.len() + bytes.len()) {
+            self.overrun(register, self.parked_requests + 1);
             return Err(Misbehaved::told(Status::Flow));
         }
         self.parked.extend_from_slice(bytes);
         self.house.metrics.parked.fetch_add(1, Ordering::Relaxed);
+        self.house.metrics.reach(Limit::OutboxSoft);
         self.parked_requests += 1;
         Ok(Next::Frame)
+    }
+
+    /// The window is overrun: by requests, or by their bytes.
+    fn overrun(&self, register: &Register, requests: u32) {
+        let by_bytes = register.has_room(requests, 0);
+        self.house.metrics.reach(if by_bytes { Limit::WindowBytes } else { Limit::WindowRequests });
     }
 
     /// Executes what was put aside, if the peer has read enough since.
@@ -252,7 +261,7 @@ impl Conversation {
         let parked = mem::take(&mut self.parked);
         self.parked_requests = 0;
         let mut rest = &parked[..];
-        while let Some(frame) = self.phase.cut(rest)? {
+        while let Some(frame) = self.phase.cut(rest, self.house.bounds)? {
             rest = rest.get(frame.len..).unwrap_or_default();
             if let Meaning::Request { digest, request } = self.phase.read(frame)? {
                 let number = (frame.header.number, digest);
@@ -278,7 +287,7 @@ impl Conversation {
         session: Option<(&Arc<SessionCell>, &mut Register)>,
     ) -> Next {
         let renews = matches!(look.as_deref(), Ok(Look::Renew));
-        if (self.out.len() > outbox::SOFT || self.parked_requests > 0) && !renews {
+        if (self.out.len() > self.house.bounds.soft || self.parked_requests > 0) && !renews {
             self.paused = true;
             return Next::Pause;
         }
