@@ -9,7 +9,8 @@ use bytes::BytesMut;
 use enq_protocol::{
     vocabulary::{Counter, Flags, Handle, LockMode, LockspaceId, Owner, Status},
     wire::{
-        Deq, Enq, FRAME_LEN_MAX, FromServer, Hello, Look, OpenSession, Opened, Request, Resume, Seen, cut,
+        Deq, Enq, FRAME_LEN_MAX, FromServer, Hello, Look, OpenSession, Opened, Reply, Request, Resume, Seen,
+        cut,
     },
 };
 use std::{
@@ -301,6 +302,57 @@ fn two_hundred_that_never_read() {
     let (before, then) = others_beside_the_deaf(200, 20_000);
     // Half a millisecond is what the machine itself may add.
     assert!(then <= before * 2 + Duration::from_micros(500), "{before:?} {then:?}");
+}
+
+/// So many locks on as many resources. Says the bytes that the server counted and those that it really took.
+fn count_locks(sessions: u32, locks: u32) -> (u64, u64) {
+    const BATCH: u32 = 500;
+    let server = Process::start(&[]);
+    let mut looker = Speaker::connect(server.address).unwrap();
+    let counted = |looker: &mut Speaker| {
+        looker.counter("enq_memory_bytes{of=\"table\"}") + looker.counter("enq_memory_bytes{of=\"sessions\"}")
+    };
+    let (before, resident) = (counted(&mut looker), server.resident());
+    let mut speakers: Vec<Speaker> = (0..sessions).map(|_| Speaker::opened(server.address).0).collect();
+    for (session, speaker) in speakers.iter_mut().enumerate() {
+        for from in (1..=locks).step_by(BATCH as usize) {
+            let mut bytes = BytesMut::new();
+            for number in from..from + BATCH {
+                let name = format!("tenant-{session}/resource-{number}");
+                speaker.encode(&enq(number, name.as_bytes()), &mut bytes);
+            }
+            speaker.stream.write_all(&bytes).unwrap();
+            let mut answers = 0;
+            while answers < BATCH {
+                match speaker.next().unwrap() {
+                    FromServer::Answer(answer) => {
+                        assert!(matches!(answer.reply, Reply::Granted(_)), "{answer:?}");
+                        answers += 1;
+                    }
+                    FromServer::Acked => {}
+                    said => panic!("{said:?}"),
+                }
+            }
+        }
+        speaker.look(&Look::Ping).unwrap();
+    }
+    let counted = counted(&mut looker) - before;
+    let taken = (server.resident() - resident) * 1_024;
+    let each = |bytes: u64| bytes / u64::from(sessions * locks);
+    println!(
+        "{} locks: counted {counted} bytes, taken {taken} bytes; {} and {} a lock with its resource",
+        sessions * locks,
+        each(counted),
+        each(taken)
+    );
+    (counted, taken)
+}
+
+#[test]
+#[ignore = "takes long, and prints figures"]
+fn what_a_million_locks_take_is_counted() {
+    let (counted, taken) = count_locks(10, 100_000);
+    assert!(counted.abs_diff(taken) <= taken / 4, "within a quarter: {counted} {taken}");
 }
 
 /// The statuses with which the last places answer.

@@ -8,7 +8,7 @@ use crate::speaker::{
     Speaker, convert, deq, encoded, granted, hello, looked, refused, root, server, session, soon, sublock,
 };
 use bytes::BytesMut;
-use enq::server::{Config, DoorLimits, Patience, Server};
+use enq::server::Server;
 use enq_protocol::{
     vocabulary::{
         Flags,
@@ -17,7 +17,6 @@ use enq_protocol::{
     },
     wire::{FRAME_LEN_MAX, FromServer, Hello, Look, Request, Resume, Seen},
 };
-use std::time::Duration;
 
 const NONE: Flags = Flags::NONE;
 
@@ -78,6 +77,30 @@ fn resume() -> Vec<u8> {
     looked(&Look::Resume(Resume { session: SessionId(9), secret: [7; 16], received: 0 }), 1)
 }
 
+/// A HELLO with this list of extensions.
+fn hello_extended(extensions: &[u8]) -> Vec<u8> {
+    let mut bytes = hello();
+    bytes.truncate(bytes.len() - 2);
+    let len = u16::try_from(extensions.len()).unwrap();
+    longer(bytes, &[&len.to_le_bytes()[..], extensions].concat())
+}
+
+/// An ENQ_PATH of so many levels, as request 2.
+fn path_of(levels: u32) -> Vec<u8> {
+    let path = enq_protocol::wire::EnqPath {
+        handles: (100..100 + levels).map(crate::speaker::handle).collect(),
+        lockspace: enq_protocol::vocabulary::LockspaceId(0),
+        path: vec![b"n"; usize::try_from(levels).unwrap()],
+        mode: Ex,
+        flags: NONE,
+        owner: enq_protocol::vocabulary::Owner::default(),
+        timeout_ms: None,
+        priority: 0,
+        reason: b"",
+    };
+    encoded(&Request::EnqPath(path), 2, 0)
+}
+
 /// A HELLO with credentials and no method.
 fn with_credentials(credentials: &[u8]) -> Vec<u8> {
     let mut bytes = BytesMut::new();
@@ -87,7 +110,7 @@ fn with_credentials(credentials: &[u8]) -> Vec<u8> {
     bytes.to_vec()
 }
 
-const FIRST_FRAMES: usize = 22;
+const FIRST_FRAMES: usize = 27;
 
 /// Rows as the first frame of a connection.
 fn first_frames() -> [(&'static str, Vec<u8>, Fate); FIRST_FRAMES] {
@@ -116,6 +139,11 @@ fn first_frames() -> [(&'static str, Vec<u8>, Fate); FIRST_FRAMES] {
         ("a lock before HELLO", encoded(&root(1, "a", Ex, NONE), 1, 0), Closed(Status::State)),
         ("a kind of the server", frame(0x81, 0, &[0; 6]), Closed(Status::State)),
         ("trailing bytes", longer(hello.clone(), &[7]), Closed(Status::Malformed)),
+        ("an unknown critical extension", hello_extended(&[0x77, 0x80, 0, 0]), Closed(Status::Unsupported)),
+        ("extensions past the end", hello_extended(&[1, 0, 9, 0]), Closed(Status::Malformed)),
+        ("an extension twice", hello_extended(&[2, 0, 0, 0, 2, 0, 0, 0]), Closed(Status::Malformed)),
+        ("900 extensions", hello_extended(&many_extensions(900)), Closed(Status::Malformed)),
+        ("a release before HELLO", encoded(&deq(1, NONE), 1, 0), Closed(Status::State)),
         ("a method nobody knows", with(hello.clone(), 40, &[9]), Closed(Status::Unsupported)),
         ("a text past the end", with(hello.clone(), hello.len() - 8, &[0xFF, 0]), Closed(Status::Malformed)),
     ]
@@ -171,6 +199,11 @@ async fn it_does_not_matter_where_the_bytes_are_split() {
     }
 }
 
+/// So many extensions that nobody has to know, all different.
+fn many_extensions(number: u16) -> Vec<u8> {
+    (0..number).flat_map(|number| [(0x0100 + number).to_le_bytes(), [0, 0]].concat()).collect()
+}
+
 /// Rows on a connection with a session, as its request 2.
 fn messages() -> Vec<(&'static str, Vec<u8>, Fate)> {
     let enq = encoded(&root(50, "hostile", Ex, NONE), 2, 0);
@@ -179,14 +212,18 @@ fn messages() -> Vec<(&'static str, Vec<u8>, Fate)> {
         let bytes = enq_with(2, 13, &flags.to_le_bytes());
         with(bytes, 24 + 12, &[mode])
     };
-    let many: Vec<u8> = (0..17_u16).flat_map(|number| [0x40 + number.to_le_bytes()[0], 0, 0, 0]).collect();
     vec![
         ("wrong magic", with(hello(), 24, b"ENQ\x02"), Closed(Status::Protocol)),
         ("a second HELLO", hello(), Closed(Status::State)),
         ("a second OPEN", looked(&Look::Open(session(15_000, false)), 1), Closed(Status::State)),
         ("RESUME with a session", resume(), Closed(Status::State)),
         ("a length of 65,537", with(enq.clone(), 0, &too_long.to_le_bytes()), Closed(Status::FrameTooLarge)),
+        ("a length of 2^31", (1_u32 << 31).to_le_bytes().to_vec(), Closed(Status::FrameTooLarge)),
         ("a length of 2^32-1", u32::MAX.to_le_bytes().to_vec(), Closed(Status::FrameTooLarge)),
+        ("a length below the header", with(enq.clone(), 0, &23_u32.to_le_bytes()), Closed(Status::Protocol)),
+        ("10,000 extensions", enq_extended(2, &many_extensions(10_000)), Refused(Status::Malformed)),
+        ("a path of 129 levels", path_of(129), Refused(Status::TooDeep)),
+        ("a path with a name of 256 bytes", long_path(), Refused(Status::BadName)),
         ("a length of 0", vec![0; 24], Closed(Status::Protocol)),
         ("an unknown request", frame(0x7E, 2, &[0; 6]), Refused(Status::Unsupported)),
         ("a request set aside", frame(0x4C, 2, &[0; 6]), Refused(Status::Unsupported)),
@@ -227,9 +264,19 @@ fn messages() -> Vec<(&'static str, Vec<u8>, Fate)> {
         ),
         ("extensions past the end", enq_extended(2, &[1, 0, 9, 0]), Refused(Status::Malformed)),
         ("an extension twice", enq_extended(2, &[2, 0, 0, 0, 2, 0, 0, 0]), Refused(Status::Malformed)),
-        ("too many extensions", enq_extended(2, &many), Refused(Status::Malformed)),
+        ("too many extensions", enq_extended(2, &many_extensions(17)), Refused(Status::Malformed)),
         ("trailing bytes", longer(enq, &[1, 2, 3]), Refused(Status::Malformed)),
     ]
+}
+
+/// A path whose first name is 256 bytes long.
+fn long_path() -> Vec<u8> {
+    let mut path = path_of(1);
+    let name = [&256_u16.to_le_bytes()[..], &[b'n'; 256]].concat();
+    let at = path.len() - 2 - 3;
+    path.splice(at..at + 3, name);
+    let len = u32::try_from(path.len()).unwrap();
+    with(path, 0, &len.to_le_bytes())
 }
 
 /// An ENQ with a name of so many bytes.
@@ -301,7 +348,7 @@ async fn a_bad_message_in_a_burst_harms_nothing_but_itself() {
 async fn a_bad_message_may_come_in_pieces() {
     let server = server().await;
     for (name, row, fate) in messages() {
-        for at in (1..row.len().min(100)).step_by(7) {
+        for at in 1..row.len().min(100) {
             expect_in_burst(&server, name, &row, fate, Some(at)).await;
         }
     }
@@ -324,6 +371,55 @@ async fn a_frame_that_is_cut_by_the_end_of_its_connection_is_discarded() {
 }
 
 #[tokio::test]
+async fn a_stranger_may_go_after_every_byte() {
+    let server = server().await;
+    let hello = hello();
+    for at in 0..hello.len() {
+        for reset in [false, true] {
+            let mut speaker = Speaker::connect(&server).await;
+            speaker.write(&hello[..at]).await;
+            speaker.leave(reset);
+        }
+    }
+    soon("the connections to be gone", async {
+        while server.metrics().open.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(server.metrics().reached(enq::server::Limit::Strangers), 0);
+}
+
+#[tokio::test]
+async fn leases_outside_their_limits_are_refused_by_their_tag() {
+    let server = server().await;
+    let mut speaker = Speaker::greeted(&server).await;
+    for ttl_ms in [0, 1, 999, 60_001, u32::MAX] {
+        let seen = speaker.look(Look::Open(session(ttl_ms, false))).await;
+        assert_eq!(seen, Seen::Refused(Status::Limit), "{ttl_ms} ms");
+    }
+    assert_eq!(server.table().session_count(), 0);
+    assert_eq!(server.metrics().reached(enq::server::Limit::ShortestLease), 3);
+}
+
+#[tokio::test]
+async fn a_waiting_lock_is_not_converted_and_nobodys_handle_is_like_anothers() {
+    let server = server().await;
+    let mut holder = Speaker::opened(&server).await;
+    granted(holder.enq(2, "held", Ex, NONE).await);
+    let mut speaker = Speaker::opened(&server).await;
+    speaker.send(&root(1, "held", Ex, NONE)).await;
+    assert!(matches!(speaker.answer().await, enq_protocol::wire::Reply::Queued { .. }));
+    assert_eq!(refused(speaker.ask(&convert(1, Nl, NONE)).await), Status::NotGranted);
+    // A handle that is free here, in use elsewhere, or none at all: the same answer.
+    let mut answers = Vec::new();
+    for number in [77, 2, 99_999] {
+        answers.push(format!("{:?}", speaker.ask(&deq(number, NONE)).await));
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+}
+
+#[tokio::test]
 async fn looks_are_refused_by_their_tag() {
     let server = server().await;
     let mut speaker = Speaker::greeted(&server).await;
@@ -340,137 +436,4 @@ async fn looks_are_refused_by_their_tag() {
     }
     speaker.write(&encoded(&root(1, "a", Ex, NONE), 1, 0)).await;
     assert_eq!(speaker.end_status().await, Some(Status::State), "a lock needs a session");
-}
-
-#[tokio::test]
-async fn a_window_that_is_overrun_closes_the_connection() {
-    let server = server().await;
-    let (mut speaker, id) = Speaker::opened_as(&server, session(15_000, false)).await;
-    // Nothing is acknowledged, so every request stays in flight.
-    let mut burst = Vec::new();
-    for _ in 0..1_025 {
-        speaker.last += 1;
-        burst.extend(encoded(&convert(9, Ex, NONE), speaker.last, 0));
-    }
-    speaker.write(&burst).await;
-    for _ in 0..1_024 {
-        assert_eq!(refused(speaker.answer().await), Status::NoSuchLock);
-    }
-    assert_eq!(speaker.end_status().await, Some(Status::Flow));
-    assert!(server.table().session(id).is_some(), "the session lives on");
-}
-
-#[tokio::test]
-async fn a_window_is_also_a_number_of_bytes() {
-    let server = server().await;
-    let mut speaker = Speaker::opened(&server).await;
-    let name = "n".repeat(255);
-    let path: Vec<&[u8]> = vec![name.as_bytes(); 200];
-    let request = Request::EnqPath(enq_protocol::wire::EnqPath {
-        handles: (1..=200).map(crate::speaker::handle).collect(),
-        lockspace: enq_protocol::vocabulary::LockspaceId(0),
-        path,
-        mode: Ex,
-        flags: NONE,
-        owner: enq_protocol::vocabulary::Owner::default(),
-        timeout_ms: None,
-        priority: 0,
-        reason: b"",
-    });
-    for _ in 0..4 {
-        let bytes = encoded(&request, speaker.last + 1, 0);
-        assert!(bytes.len() > 50_000);
-        speaker.last += 1;
-        speaker.write(&bytes).await;
-        assert_eq!(refused(speaker.answer().await), Status::TooDeep);
-    }
-    let fill = "n".repeat(255);
-    loop {
-        let bytes = encoded(&root(1, &fill, Nl, Flags::HEADQUE), speaker.last + 1, 0);
-        speaker.last += 1;
-        speaker.write(&bytes).await;
-        match speaker.next().await {
-            FromServer::Answer(_) => assert!(speaker.last < 400, "256 KiB are the window"),
-            FromServer::Fatal(fatal) => break assert_eq!(fatal.status, Status::Flow),
-            said => panic!("{said:?}"),
-        }
-    }
-}
-
-/// A server that is not patient.
-async fn impatient() -> Server {
-    let short = Duration::from_millis(60);
-    let patience =
-        Patience { first_frame: short, handshake: short, frame: short, write: short, overrun: short };
-    Server::start(Config { patience, ..Config::for_tests() }).await.unwrap()
-}
-
-#[tokio::test]
-async fn who_takes_too_long_is_sent_away() {
-    let server = impatient().await;
-    let mut silent = Speaker::connect(&server).await;
-    assert_eq!(silent.end_status().await, None, "no first frame");
-    let mut slow = Speaker::connect(&server).await;
-    slow.write(&hello()[..7]).await;
-    assert_eq!(slow.end_status().await, None, "no whole first frame");
-    let mut idle = Speaker::greeted(&server).await;
-    let (mut stuck, id) = Speaker::opened_as(&server, session(15_000, false)).await;
-    stuck.write(&encoded(&root(1, "a", Ex, NONE), 1, 0)[..30]).await;
-    assert_eq!(stuck.end_status().await, Some(Status::Timeout), "a long pause inside a frame");
-    assert!(server.table().session(id).is_some(), "the session lives on");
-    assert_eq!(idle.look(Look::Ping).await, Seen::Done, "who has said everything may be silent");
-}
-
-#[tokio::test]
-async fn one_byte_at_a_time_is_too_slow() {
-    let server = impatient().await;
-    let mut drip = Speaker::greeted(&server).await;
-    let bytes = looked(&Look::Ping, 1);
-    let ended = soon("the server to lose its patience", async {
-        for byte in &bytes {
-            if !drip.write_if_open(&[*byte]).await {
-                return true;
-            }
-            // Progress by bytes is no progress: this is what the test is about.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        drip.end_status().await == Some(Status::Timeout)
-    })
-    .await;
-    assert!(ended);
-}
-
-#[tokio::test]
-async fn when_there_are_too_many_strangers_the_oldest_goes() {
-    let door = DoorLimits { strangers: 3, ..DoorLimits::default() };
-    let server = Server::start(Config { door, ..Config::for_tests() }).await.unwrap();
-    let mut guest = Speaker::greeted(&server).await;
-    let mut strangers = Vec::new();
-    for _ in 0..4 {
-        strangers.push(Speaker::connect(&server).await);
-    }
-    assert_eq!(strangers[0].end_status().await, None);
-    strangers[3].write(&hello()).await;
-    assert!(matches!(strangers[3].next().await, FromServer::Welcome(_)));
-    assert_eq!(guest.look(Look::Ping).await, Seen::Done, "who has been greeted stays");
-}
-
-#[tokio::test]
-async fn when_the_house_is_full_nobody_comes_in() {
-    let door = DoorLimits { connections: 2, kept: 0, ..DoorLimits::default() };
-    let server = Server::start(Config { door, ..Config::for_tests() }).await.unwrap();
-    let (one, mut two) = (Speaker::greeted(&server).await, Speaker::greeted(&server).await);
-    let mut three = Speaker::connect(&server).await;
-    assert_eq!(three.end_status().await, Some(Status::Unavailable));
-    assert_eq!(two.look(Look::Ping).await, Seen::Done);
-    drop(one);
-    soon("a place to be free", async {
-        loop {
-            let mut four = Speaker::connect(&server).await;
-            if four.write_if_open(&hello()).await && four.next_or_end().await.is_some() {
-                return;
-            }
-        }
-    })
-    .await;
 }

@@ -7,6 +7,7 @@
 
 mod crossing;
 mod deadlocks;
+mod greed;
 mod hostile;
 mod judged;
 mod leases;

@@ -139,6 +139,14 @@ impl Speaker {
         encoded(request, self.last, self.received)
     }
 
+    /// Closes the connection, in order or not.
+    pub(crate) fn leave(self, reset: bool) {
+        if reset {
+            // Zero seconds to linger: the system answers what is on its way with a reset.
+            self.stream.set_zero_linger().unwrap();
+        }
+    }
+
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         soon("writing", self.stream.write_all(bytes)).await.unwrap();
     }
