@@ -3,25 +3,28 @@
 //! A search is due when a request has waited as long as its lockspace says, and again after as long while it waits on. It
 //! runs beside everything else, one at a time, and holds no mutex for longer than any other step.
 
-use super::{House, Shared, lease::ROUND};
+use super::{House, Shared};
 use crate::{
     engine::Instant,
     table::{Deadlock, Scratch, Searched},
 };
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
 
-/// Looks for deadlocks whenever that is due, until the server stops.
-pub(super) async fn watch(shared: &Arc<Shared>, stop: &CancellationToken) {
-    let mut rounds = tokio::time::interval(ROUND);
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while stop.run_until_cancelled(rounds.tick()).await.is_some() {
-        let now = shared.clock.now();
-        if shared.house.log.table().is_search_due(now) {
+/// The search that runs, if one does.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    running: Option<JoinHandle<Searched>>,
+}
+
+impl Watch {
+    /// Begins a search if one is due and none runs.
+    pub(super) fn look(&mut self, shared: &Arc<Shared>, now: Instant) {
+        let is_running = self.running.as_ref().is_some_and(|search| !search.is_finished());
+        if !is_running && shared.house.log.table().is_search_due(now) {
             let shared = Arc::clone(shared);
             // Very many queues take longer than others should wait for this thread.
-            let searched = tokio::task::spawn_blocking(move || search(&shared.house, now)).await;
-            debug_assert!(searched.is_ok(), "a search does not panic");
+            self.running = Some(tokio::task::spawn_blocking(move || search(&shared.house, now)));
         }
     }
 }

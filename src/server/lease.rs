@@ -8,7 +8,7 @@
 //! and ends nobody before it had time to read what came meanwhile. To do so it walks through nobody's sessions: it notes
 //! when it was away, and counts that in when it looks at a lease.
 
-use super::{House, Shared, wheel::Wheel};
+use super::{House, Shared, deadlock::Watch, wheel::Wheel};
 use crate::{
     engine::Instant,
     table::{Scratch, SessionCell},
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
@@ -56,14 +56,17 @@ impl Leases {
 }
 
 /// Lets time pass for the table and the leases, until the server stops.
-pub(super) async fn pass_time(shared: &Shared, stop: &CancellationToken) {
+pub(super) async fn pass_time(shared: &Arc<Shared>, stop: &CancellationToken) {
     let mut passing = Passing::new(shared.clock.now());
+    let mut watch = Watch::default();
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(rounds.tick()).await.is_some() {
         // Whoever has something to read comes first. If that takes long, it counts as a stall.
         tokio::task::yield_now().await;
-        passing.round(&shared.house, shared.clock.now());
+        let now = shared.clock.now();
+        passing.round(&shared.house, now);
+        watch.look(shared, now);
     }
 }
 
@@ -198,7 +201,6 @@ mod tests {
         server::{HouseRules, Patience},
         table::{About, Setting, Table},
     };
-    use std::sync::Arc;
 
     const fn ms(ms: u32) -> Instant {
         Instant::START.after_ms(ms)

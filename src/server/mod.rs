@@ -146,8 +146,6 @@ impl Server {
         }
         let time = Arc::clone(&shared);
         tracker.spawn(async move { lease::pass_time(&time, &time.stop).await });
-        let watcher = Arc::clone(&shared);
-        tracker.spawn(async move { deadlock::watch(&watcher, &watcher.stop).await });
         Ok(Server { shared, addresses, tracker, epoch })
     }
 
