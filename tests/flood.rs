@@ -355,6 +355,80 @@ fn what_a_million_locks_take_is_counted() {
     assert!(counted.abs_diff(taken) <= taken / 4, "within a quarter: {counted} {taken}");
 }
 
+/// So many connections that have sent all but the last byte of the longest frame that is allowed. Says the bytes that
+/// each takes.
+fn standing_in_a_frame(number: u64, greeted: bool) -> u64 {
+    let server = Process::start(&[
+        "--frame-timeout",
+        "1m",
+        "--first-frame-timeout",
+        "1m",
+        "--handshake-timeout",
+        "1m",
+    ]);
+    let len: u32 = if greeted { 64 * 1_024 } else { 4 * 1_024 };
+    let mut frame = vec![0; usize::try_from(len).unwrap() - 1];
+    frame[..4].copy_from_slice(&len.to_le_bytes());
+    let connect = || {
+        if greeted {
+            Speaker::connect(server.address).unwrap().stream
+        } else {
+            TcpStream::connect(server.address).unwrap()
+        }
+    };
+    // What the first ones have the server allocate once is none of theirs.
+    let early: Vec<TcpStream> = (0..20).map(|_| connect()).collect();
+    let mut looker = Speaker::connect(server.address).unwrap();
+    let connections = looker.counter("enq_connections");
+    let before = server.resident();
+    let mut crowd = Vec::new();
+    for _ in 0..number {
+        let mut stream = connect();
+        stream.write_all(&frame).unwrap();
+        crowd.push(stream);
+    }
+    while looker.counter("enq_connections") < connections + number {}
+    // The bytes have been read when the server has nothing else to do than to answer this.
+    for _ in 0..50 {
+        looker.look(&Look::Ping).unwrap();
+    }
+    let each = server.resident().saturating_sub(before) * 1_024 / number;
+    drop((crowd, early));
+    each
+}
+
+#[test]
+fn who_stands_in_the_middle_of_a_frame_costs_little() {
+    let (strangers, guests) = (standing_in_a_frame(400, false), standing_in_a_frame(200, true));
+    println!("all but a byte of the longest frame: {strangers} bytes a stranger, {guests} bytes a guest");
+    // Eight and sixty-four kibibytes of bytes, and what a task and the allocator add.
+    assert!(strangers <= 16 * 1_024 && guests <= 96 * 1_024, "{strangers} {guests}");
+}
+
+#[test]
+fn what_is_wrong_is_decided_at_once() {
+    let server = Process::start(&[]);
+    let mut times: Vec<Duration> = (0..300)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream.write_all(&[0xFF; 3]).unwrap();
+            let began = now();
+            // The deciding byte: a length of 2^32-1.
+            stream.write_all(&[0xFF]).unwrap();
+            let mut end = [0; 1];
+            assert!(matches!(stream.read(&mut end), Ok(0) | Err(_)), "it ends without a word");
+            began.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    println!(
+        "decided after {:?}, 99 of 100 within {:?}, all within {:?}",
+        times[150], times[297], times[299]
+    );
+    assert!(times[150] < Duration::from_millis(10), "{:?}", times[150]);
+}
+
 /// The statuses with which the last places answer.
 #[test]
 fn the_last_places_are_for_those_who_come_back() {

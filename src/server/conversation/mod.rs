@@ -160,13 +160,30 @@ impl Conversation {
 
     /// Where received bytes are appended, with some room; and what else it waits for.
     pub fn listen(&mut self) -> (&mut BytesMut, ToSay<'_>) {
-        self.read.reserve(READ_LEN);
+        self.make_room();
         let unread = self.blocked.then_some(self.unread);
         let bounds = self.house.bounds;
         (
             &mut self.read,
             ToSay { session: self.session.as_deref(), attachment: self.attachment, unread, bounds },
         )
+    }
+
+    /// Room for the next read: some, but for a long frame that has begun no more than it needs in all, and not before
+    /// half of that has come.
+    fn make_room(&mut self) {
+        let len = self.read.len();
+        let frame = match self.read.first_chunk() {
+            Some(bytes) => usize::try_from(u32::from_le_bytes(*bytes)).unwrap_or(usize::MAX),
+            None => 0,
+        };
+        if frame <= READ_LEN || frame <= len {
+            self.read.reserve(READ_LEN);
+        } else if self.read.capacity() == len {
+            let mut longer = BytesMut::with_capacity(frame.min(2 * len.max(READ_LEN)));
+            longer.extend_from_slice(&self.read);
+            self.read = longer;
+        }
     }
 
     /// Does it wait for its peer to read, with frames received that it has not looked at? Nothing is read then.
