@@ -1,7 +1,6 @@
 //! The conformance cases (`conformance/cases.txt`), each run by the engine alone and by a server through the wire.
 //!
-//! A case is a story in one line; `conformance/README.md` explains the language. What a driver does not run is counted
-//! and named, never silently left out.
+//! A case is a story in one line; `conformance/README.md` explains the language.
 
 #[path = "conformance/by_hand.rs"]
 mod by_hand;
@@ -35,16 +34,12 @@ fn write_grant(name: &str, grant: &Grant) -> String {
 
 const CASES: &str = include_str!("conformance/cases.txt");
 
-/// Runs every case that needs no deadlock search on a fresh driver each, and tells all that differ.
+/// Runs every case on a fresh driver, and tells all that differ.
 fn run_all<D: Driver>(mut fresh: impl FnMut(&Case) -> D) {
     let cases = case::read_all(CASES);
     assert_eq!(cases.len(), 107, "cases were lost or gained");
-    let (later, now): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(Case::needs_search);
-    let names: Vec<&str> = later.iter().map(|case| case.number.as_str()).collect();
-    println!("{} cases run; {} need the deadlock search: {}", now.len(), later.len(), names.join(" "));
-    assert_eq!((now.len(), later.len()), (98, 9));
     let mut wrong = Vec::new();
-    for case in &now {
+    for case in &cases {
         let mut driver = fresh(case);
         for operation in &case.setup {
             driver.act(operation);
@@ -61,19 +56,19 @@ fn run_all<D: Driver>(mut fresh: impl FnMut(&Case) -> D) {
             ));
         }
     }
-    assert!(wrong.is_empty(), "{} of {} cases differ\n{}", wrong.len(), now.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {} cases differ\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
 #[test]
 fn the_engine_says_what_the_cases_say() {
-    run_all(|_| by_hand::ByHand::new());
+    run_all(|case| by_hand::ByHand::new(case.is_timed()));
 }
 
 #[test]
 fn a_server_says_what_the_cases_say() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("threads can be started");
-    run_all(|_| by_wire::ByWire::new(&runtime));
+    run_all(|case| by_wire::ByWire::new(&runtime, case.is_timed()));
 }
 
 #[test]
@@ -85,6 +80,7 @@ fn a_line_that_is_no_case_is_told_by_its_number() {
         ("1: renew A => A+EX", "cases.txt:1: no operation: renew A"),
         ("1: rel A colour=red => A-", "cases.txt:1: no option: colour=red"),
         ("1: cancel => A-", "cases.txt:1: a name is missing: cancel"),
+        ("1: pri A low => A-", "cases.txt:1: a number is missing: pri A low"),
     ] {
         let refused = std::panic::catch_unwind(|| case::read_all(text)).expect_err("must be refused");
         let message = refused.downcast_ref::<String>().expect("a message");

@@ -12,8 +12,8 @@ use super::{
 };
 use enq_protocol::{
     vocabulary::{
-        Counter, Edge, LockFilter, LockId, LockView, LockspaceId, LockspaceView, Policy, ResourceName,
-        ResourceView, Seq, SessionId, SessionView, Statistics, Status,
+        Counter, DeadlockView, Edge, LockFilter, LockId, LockView, LockspaceId, LockspaceView, Policy,
+        ResourceName, ResourceView, Scanned, Seq, SessionId, SessionView, Statistics, Status,
     },
     wire::{Administer, Look, Seen, Space},
 };
@@ -21,6 +21,9 @@ use std::collections::VecDeque;
 
 /// How many locks a page has at most.
 pub const PAGE_MAX: u32 = 2_000;
+
+/// How many records of deadlocks are asked for at once.
+const DEADLOCKS_MAX: u32 = 256;
 
 /// How many sessions are asked for at once.
 const SESSIONS_MAX: u32 = 200;
@@ -185,6 +188,55 @@ impl Client {
     pub async fn counters(&self) -> Result<(Statistics, Vec<Counter>), LookError> {
         match self.see(Look::Statistics).await? {
             Seen::Statistics { statistics, counters } => Ok((statistics, counters)),
+            seen => other(seen),
+        }
+    }
+
+    /// The deadlocks that the server has a record of, the latest first.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    pub async fn deadlocks(&self) -> Result<Vec<DeadlockView>, LookError> {
+        let mut all: Vec<DeadlockView> = Vec::new();
+        loop {
+            let before = all.last().map(|view| view.number);
+            let (deadlocks, more) = self.deadlocks_before(before, DEADLOCKS_MAX).await?;
+            let more = more && !deadlocks.is_empty();
+            all.extend(deadlocks);
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The record of one deadlock, by the number that [`NotGranted::Deadlock`](super::NotGranted::Deadlock) has. None if
+    /// the server has no such record, or no longer.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    pub async fn deadlock(&self, number: u64) -> Result<Option<DeadlockView>, LookError> {
+        let (deadlocks, _) = self.deadlocks_before(number.checked_add(1), 1).await?;
+        Ok(deadlocks.into_iter().find(|view| view.number == number))
+    }
+
+    async fn deadlocks_before(
+        &self,
+        before: Option<u64>,
+        max: u32,
+    ) -> Result<(Vec<DeadlockView>, bool), LookError> {
+        match self.see(Look::Deadlocks { before, max }).await? {
+            Seen::Deadlocks { deadlocks, more } => Ok((deadlocks, more)),
+            seen => other(seen),
+        }
+    }
+
+    /// Searches for deadlocks now, although nobody has waited long. One request of each is refused, as always.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    pub async fn scan(&self) -> Result<Scanned, LookError> {
+        match self.see(Look::Administer(Administer::Scan)).await? {
+            Seen::Scanned(scanned) => Ok(scanned),
             seen => other(seen),
         }
     }

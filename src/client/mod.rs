@@ -48,9 +48,10 @@ pub use clock::{Moment, now};
 pub use connection::DEFAULT_PORT;
 pub use enq_protocol::{
     vocabulary::{
-        ConversionDeadlock, Counter, Edge, EdgeWhy, Fence, Flags, Grant, Handle, LockFilter, LockId,
-        LockMode, LockView, LockspaceId, LockspaceView, ModeSet, NameError, Owner, PathLevel, Policy, Queue,
-        ResourceName, ResourceView, Seq, SessionId, SessionView, Statistics, Status, ValueBlock,
+        ConversionDeadlock, Counter, DeadlockView, Edge, EdgeWhy, Fence, Flags, Grant, Handle, LockFilter,
+        LockId, LockMode, LockView, LockspaceId, LockspaceView, ModeSet, NameError, Owner, PathLevel, Policy,
+        Queue, ResourceName, ResourceView, Scanned, Seq, SessionId, SessionView, Statistics, Status,
+        ValueBlock, WaitView,
     },
     wire::Welcome,
 };

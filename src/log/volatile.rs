@@ -5,6 +5,7 @@ use super::Survivors;
 use crate::{
     engine::{
         Input, Instant,
+        deadlock::Due,
         session::{Call, Register},
     },
     table::{About, Executed, Request, Scratch, Searched, SessionCell, Table},
@@ -78,8 +79,8 @@ impl Volatile {
     }
 
     /// Looks for deadlocks that are due, and refuses one request of each.
-    pub fn search_deadlocks(&self, now: Instant, scratch: &mut Scratch) -> Searched {
-        self.table.search_deadlocks(now, scratch)
+    pub fn search_deadlocks(&self, now: Instant, due: Due, scratch: &mut Scratch) -> Searched {
+        self.table.search_deadlocks(now, due, scratch)
     }
 
     /// Why the state file could not be written last, once each time.

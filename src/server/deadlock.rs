@@ -5,7 +5,7 @@
 
 use super::{House, Shared};
 use crate::{
-    engine::Instant,
+    engine::{Instant, deadlock::Due},
     table::{Deadlock, Scratch, Searched},
 };
 use std::sync::Arc;
@@ -24,14 +24,15 @@ impl Watch {
         if !is_running && shared.house.log.table().is_search_due(now) {
             let shared = Arc::clone(shared);
             // Very many queues take longer than others should wait for this thread.
-            self.running = Some(tokio::task::spawn_blocking(move || search(&shared.house, now)));
+            let search = move || search(&shared.house, now, Due::At(now));
+            self.running = Some(tokio::task::spawn_blocking(search));
         }
     }
 }
 
 /// One search at this moment, and what the log says of it.
-pub fn search(house: &House, now: Instant) -> Searched {
-    let searched = house.log.search_deadlocks(now, &mut Scratch::default());
+pub fn search(house: &House, now: Instant, due: Due) -> Searched {
+    let searched = house.log.search_deadlocks(now, due, &mut Scratch::default());
     for deadlock in &searched.found {
         tell(deadlock);
     }

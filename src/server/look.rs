@@ -2,16 +2,19 @@
 //!
 //! Nothing here is kept or repeated; who lost an answer asks again.
 
-use super::{House, metrics::Limit};
+use super::{House, deadlock, metrics::Limit};
 use crate::{
-    engine::Instant,
+    engine::{Instant, deadlock::Due},
     table::{About, Edges, ResourceSeen, Scratch, SessionCell},
 };
 use enq_protocol::{
-    vocabulary::{SessionId, Statistics, Status},
+    vocabulary::{Scanned, SessionId, Statistics, Status},
     wire::{Administer, Look, OpenSession, Opened, Seen},
 };
 use std::sync::Arc;
+
+/// Numbers of records in the answer to a SCAN: no more are kept.
+const RECORDS_SAID: usize = 256;
 
 /// Who looks.
 pub(super) struct Looker<'a> {
@@ -61,8 +64,27 @@ impl Looker<'_> {
             Look::CheckToken { lockspace, path, seq } => {
                 Seen::Token { live: table.is_live(lockspace, &path, seq) }
             }
+            Look::Deadlocks { before, max } => {
+                let (deadlocks, more) = table.show_deadlocks(now, before, max);
+                Seen::Deadlocks { deadlocks, more }
+            }
+            Look::Administer(Administer::Scan) => Seen::Scanned(self.scan()),
             Look::Administer(administer) => self.administer(&administer, scratch),
             Look::Open(_) | Look::Resume(_) => Seen::Refused(Status::State),
+        }
+    }
+
+    /// D6: a search now, for all that there is.
+    fn scan(&self) -> Scanned {
+        let searched = deadlock::search(self.house, self.now, Due::All);
+        let by = self.session.map_or(SessionId(0), |cell| cell.id);
+        let (locks, found) = (searched.locks, searched.found.len());
+        tracing::info!(%by, locks, found, "a search for deadlocks was asked for");
+        let shown = searched.found.iter().skip(found.saturating_sub(RECORDS_SAID));
+        Scanned {
+            locks: u64::try_from(locks).unwrap_or(u64::MAX),
+            found: u32::try_from(found).unwrap_or(u32::MAX),
+            records: shown.map(|deadlock| deadlock.number).collect(),
         }
     }
 
@@ -76,7 +98,7 @@ impl Looker<'_> {
             Administer::SetPriority { lock, priority } => {
                 self.house.log.set_priority(self.now, *lock, *priority, scratch)
             }
-            Administer::ExpireSession { .. } => Status::State,
+            Administer::ExpireSession { .. } | Administer::Scan => Status::State,
         };
         if status == Status::Done { Seen::Done } else { Seen::Refused(status) }
     }

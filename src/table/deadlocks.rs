@@ -6,13 +6,16 @@
 //! is in between for all of them: at that moment the deadlock was there, and nothing but one of its own requests can have
 //! ended it since. The refusal is void if that request has.
 
-use super::{Scratch, Table};
+use super::{
+    Scratch, Table,
+    listing::{WEIGHT_MAX, session_view_weight, weight_of},
+};
 use crate::engine::{
     Input, Instant, LOOKED_AT_A_STEP, Said,
-    deadlock::{Copied, Cycle, Rule, Wait, search},
+    deadlock::{Copied, Cycle, Due, Rule, Wait, search},
 };
 use enq_protocol::vocabulary::{
-    EdgeWhy, LockId, LockView, LockspaceId, SessionId, SessionView, Stamp, Status,
+    DeadlockView, LockId, LockspaceId, SessionId, SessionView, Stamp, Status, WaitView,
 };
 use parking_lot::Mutex;
 use std::{
@@ -29,17 +32,6 @@ const RECORDS: usize = 256;
 /// Waits of a deadlock that its record shows; the rest is counted.
 const WAITS_SHOWN: usize = 64;
 
-/// One wait of a deadlock, with both locks as they were when it was confirmed.
-#[derive(Clone, Debug)]
-pub struct WaitSeen {
-    /// The request that waits.
-    pub waiting: LockView,
-    /// What it waits for.
-    pub blocker: LockView,
-    /// Why.
-    pub why: EdgeWhy,
-}
-
 /// A deadlock that was found, confirmed and acted upon.
 #[derive(Clone, Debug)]
 pub struct Deadlock {
@@ -50,13 +42,47 @@ pub struct Deadlock {
     /// Is it a ring?
     pub is_ring: bool,
     /// Its waits, or the first of them.
-    pub waits: Vec<WaitSeen>,
+    pub waits: Vec<WaitView>,
     /// How many there are.
     pub wait_count: usize,
     /// The sessions of all locks that are shown.
     pub sessions: Vec<SessionView>,
     /// The request that was refused; none if the lockspaces spare all.
     pub refused: Option<LockId>,
+}
+
+impl Deadlock {
+    /// As it is shown, with as many waits as fit into one answer, and about how many bytes that takes.
+    fn show(&self, now: Instant) -> (DeadlockView, usize) {
+        let mut weight = 64;
+        let mut waits = Vec::new();
+        let mut known = BTreeSet::new();
+        let mut sessions = Vec::new();
+        for wait in &self.waits {
+            let whose = [wait.waiting.session, wait.blocker.session];
+            let is_new =
+                |view: &&SessionView| whose.contains(&Some(view.session)) && !known.contains(&view.session);
+            let new: Vec<&SessionView> = self.sessions.iter().filter(is_new).collect();
+            weight += weight_of(&wait.waiting) + weight_of(&wait.blocker);
+            weight += new.iter().map(|view| session_view_weight(view)).sum::<usize>();
+            if weight > WEIGHT_MAX {
+                break;
+            }
+            known.extend(new.iter().map(|view| view.session));
+            sessions.extend(new.into_iter().cloned());
+            waits.push(wait.clone());
+        }
+        let view = DeadlockView {
+            number: self.number,
+            age_ms: now.ms_since(self.found),
+            is_ring: self.is_ring,
+            wait_count: u32::try_from(self.wait_count).unwrap_or(u32::MAX),
+            waits,
+            sessions,
+            refused: self.refused,
+        };
+        (view, weight.min(WEIGHT_MAX))
+    }
 }
 
 /// What a search did.
@@ -74,6 +100,8 @@ pub(super) struct Deadlocks {
     /// When the next search is due; `u64::MAX` if nobody waits.
     next: AtomicU64,
     searches: AtomicU64,
+    /// Held throughout a search.
+    alone: Mutex<()>,
     records: Mutex<Records>,
 }
 
@@ -88,7 +116,7 @@ struct Records {
 impl Default for Deadlocks {
     fn default() -> Deadlocks {
         let (next, searches) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
-        Deadlocks { next, searches, records: Mutex::default() }
+        Deadlocks { next, searches, alone: Mutex::default(), records: Mutex::default() }
     }
 }
 
@@ -110,8 +138,10 @@ impl Table {
         self.deadlocks.next.load(Ordering::Relaxed) <= now.0
     }
 
-    /// Looks for deadlocks that are due, and refuses one request of each. One search at a time.
-    pub fn search_deadlocks(&self, now: Instant, scratch: &mut Scratch) -> Searched {
+    /// Looks for deadlocks that are due, and refuses one request of each. One search at a time: who comes meanwhile
+    /// waits.
+    pub fn search_deadlocks(&self, now: Instant, due: Due, scratch: &mut Scratch) -> Searched {
+        let _alone = self.deadlocks.alone.lock();
         self.deadlocks.searches.fetch_add(1, Ordering::Relaxed);
         // Whoever is queued from here on notes himself anew.
         self.deadlocks.next.store(u64::MAX, Ordering::Relaxed);
@@ -124,7 +154,7 @@ impl Table {
         if let Some(next) = copied.next_search(now, rule_of) {
             self.deadlocks.note(next);
         }
-        let cycles = search(now, &copied, rule_of, |session| self.locks_of(session));
+        let cycles = search(due, &copied, rule_of, |session| self.locks_of(session));
         let standing = cycles.iter().filter(|cycle| cycle.victim.is_none()).map(requests).collect();
         let found = cycles.iter().filter_map(|cycle| self.act_upon(now, cycle, scratch)).collect();
         self.deadlocks.records.lock().standing = standing;
@@ -135,6 +165,27 @@ impl Table {
     #[must_use]
     pub fn deadlock_records(&self) -> Vec<Arc<Deadlock>> {
         self.deadlocks.records.lock().ring.iter().rev().map(Arc::clone).collect()
+    }
+
+    /// A part of the records, the latest first: as much as fits into an answer, and whether there are more.
+    #[must_use]
+    pub fn show_deadlocks(&self, now: Instant, before: Option<u64>, max: u32) -> (Vec<DeadlockView>, bool) {
+        let max = usize::try_from(max).unwrap_or(usize::MAX).clamp(1, RECORDS);
+        let records = self.deadlock_records();
+        let mut part = Vec::new();
+        let mut room = WEIGHT_MAX;
+        for record in records.iter().filter(|record| before.is_none_or(|before| record.number < before)) {
+            if part.len() == max {
+                return (part, true);
+            }
+            let (view, weight) = record.show(now);
+            if weight > room && !part.is_empty() {
+                return (part, true);
+            }
+            room = room.saturating_sub(weight);
+            part.push(view);
+        }
+        (part, false)
     }
 
     fn copy_queues(&self, number: u8, copied: &mut Copied) {
@@ -203,14 +254,14 @@ impl Table {
     }
 
     /// D5: the two locks of a wait that still stands.
-    fn confirm(&self, now: Instant, wait: &Wait) -> Option<WaitSeen> {
+    fn confirm(&self, now: Instant, wait: &Wait) -> Option<WaitView> {
         let shard = self.cell(wait.waiting.lock.shard()).shard.lock();
         if !shard.confirms(wait) {
             return None;
         }
         let waiting = shard.show_lock(now, wait.waiting.lock)?;
         let blocker = shard.show_lock(now, wait.blocker.lock)?;
-        Some(WaitSeen { waiting, blocker, why: wait.why })
+        Some(WaitView { waiting, blocker, why: wait.why })
     }
 }
 

@@ -10,7 +10,7 @@ use enq_protocol::vocabulary::{
 use std::{collections::BTreeSet, sync::Arc};
 
 /// About how many bytes an answer may take; a frame is 64 KiB.
-const WEIGHT_MAX: usize = 56 * 1024;
+pub(super) const WEIGHT_MAX: usize = 56 * 1024;
 
 /// Sessions a part of their list.
 const SESSIONS_MAX: usize = 200;
@@ -238,7 +238,7 @@ impl<'a> Seen<'a> {
 }
 
 /// About how many bytes a lock takes to show; rather too many.
-fn weight_of(view: &LockView) -> usize {
+pub(super) fn weight_of(view: &LockView) -> usize {
     160 + view.reason.len() + view.path.iter().map(|name| name.as_bytes().len() + 2).sum::<usize>()
 }
 
@@ -246,6 +246,11 @@ fn weight_of(view: &LockView) -> usize {
 fn session_weight(cell: &SessionCell) -> usize {
     let about = &cell.about;
     128 + about.name.len() + about.purpose.len() + about.host.len() + about.peer.len()
+}
+
+/// About how many bytes a copy of a session takes to show; rather too many.
+pub(super) fn session_view_weight(view: &SessionView) -> usize {
+    128 + view.name.len() + view.purpose.len() + view.host.len() + view.peer.len()
 }
 
 /// Where a listing goes on: a shard and a slot of its slab.

@@ -20,7 +20,7 @@ mod route;
 mod sessions;
 mod spaces;
 
-pub use deadlocks::{Deadlock, Searched, WaitSeen};
+pub use deadlocks::{Deadlock, Searched};
 pub use execute::{Executed, Request};
 pub use listing::{Edges, ResourceSeen};
 pub use memory::{Memory, Pool, Share};

@@ -42,6 +42,29 @@ async fn a_client_without_a_session_looks() {
 }
 
 #[tokio::test]
+async fn a_deadlock_is_searched_for_and_looked_at() {
+    let stage = Stage::set().await;
+    let client = Client::connect(&stage.servers).await.unwrap();
+    let (one, other) = (stage.session("one").await, stage.session("other").await);
+    let (_left, _right) = (one.lock("left").await.unwrap(), other.lock("right").await.unwrap());
+    let elder = tokio::spawn(one.lock("right").mode(EX).into_future());
+    wait_for_waiting(&one, "right", 1).await;
+    let younger = tokio::spawn(other.lock("left").mode(EX).into_future());
+    wait_for_waiting(&one, "left", 1).await;
+    let scanned = client.scan().await.unwrap();
+    assert_eq!((scanned.found, scanned.records, scanned.locks), (1, vec![1], 4));
+    assert_eq!(younger.await.unwrap().unwrap_err(), NotGranted::Deadlock { record: 1 });
+    let all = client.deadlocks().await.unwrap();
+    let found = client.deadlock(1).await.unwrap().unwrap();
+    assert_eq!((all.len(), all[0].number, found.wait_count, found.sessions.len()), (1, 1, 2, 2));
+    assert!(found.waits.iter().any(|wait| Some(wait.waiting.lock) == found.refused));
+    for number in [0, 2, u64::MAX] {
+        assert_eq!(client.deadlock(number).await.unwrap(), None, "there is no such record");
+    }
+    elder.abort();
+}
+
+#[tokio::test]
 async fn a_listing_shows_every_lock_once_and_obeys_its_filter() {
     let stage = Stage::set().await;
     let session = stage.session("one").await;

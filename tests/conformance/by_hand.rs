@@ -4,9 +4,11 @@
 
 use super::case::Operation;
 use super::{Driver, write_grant};
+use enq::engine::deadlock::{Copied, Due, Rule, search};
 use enq::engine::{Ask, End, Input, Instant, Limits, LockRef, Output, Said, Shard, Under};
 use enq_protocol::vocabulary::{
-    Flags, Grant, Handle, LockId, LockspaceId, Owner, ResourceName, SessionId, Status,
+    ConversionDeadlock, Flags, Grant, Handle, LockId, LockspaceId, Owner, Policy, ResourceName, SessionId,
+    Status,
 };
 
 /// One shard and what the case calls its sessions and locks.
@@ -30,8 +32,13 @@ const NO_LOCK: LockId = LockId::new(0, LockId::SLOT_MAX, 0);
 
 impl ByHand {
     /// An empty shard.
-    pub(crate) fn new() -> ByHand {
-        let shard = Shard::new(0, Limits::default(), 1, 7);
+    pub(crate) fn new(is_timed: bool) -> ByHand {
+        let mut shard = Shard::new(0, Limits::default(), 1, 7);
+        if is_timed {
+            let policy = Policy { conversion_deadlock: ConversionDeadlock::Timed, ..Policy::default() };
+            let set = Input::SetPolicy { lockspace: LockspaceId(0), policy: Some(&policy) };
+            shard.step(Instant::START, set, &mut Vec::new());
+        }
         ByHand { shard, sessions: Vec::new(), locks: Vec::new(), handles: 0 }
     }
 
@@ -66,6 +73,22 @@ impl ByHand {
         self.shard.step(Instant::START, input, &mut outputs);
         self.shard.check().unwrap_or_else(|broken| panic!("{broken} after {input:?}"));
         outputs.iter().filter_map(|output| self.write(lock, output)).collect()
+    }
+
+    /// One search, as an operator asks for it: nothing needs to have waited.
+    fn search(&mut self) -> Vec<String> {
+        let mut copied = Copied::default();
+        let rest = self.shard.copy_queues(self.shard.contended(), usize::MAX, &mut copied);
+        assert_eq!(rest, 0, "all of it is copied");
+        let cycles = search(Due::All, &copied, |_| Rule::default(), |_| 0);
+        let mut events = Vec::new();
+        for cycle in &cycles {
+            assert!(cycle.waits.iter().all(|wait| self.shard.confirms(wait)), "nothing has moved");
+            let refused = cycle.victim.map(|at| cycle.waits[at].waiting).expect("no case spares all");
+            let input = Input::RefuseDeadlock { lock: refused.lock, stamp: refused.stamp, record: 1 };
+            events.extend(self.step(None, input));
+        }
+        if cycles.is_empty() { vec!["none".into()] } else { events }
     }
 
     /// How the cases write an output; nothing for what they do not speak of.
@@ -161,7 +184,12 @@ impl Driver for ByHand {
                 }
                 events
             }
-            Operation::Search | Operation::Priority => panic!("the case needs the deadlock search"),
+            Operation::Search => self.search(),
+            Operation::Priority { lock, priority } => {
+                let at = self.lock(lock);
+                let lock = self.locks[at].id;
+                self.step(None, Input::SetPriority { lock, priority: *priority })
+            }
         }
     }
 }

@@ -10,10 +10,13 @@ use super::{Driver, write_grant};
 use bytes::BytesMut;
 use enq::server::{Config, Server};
 use enq_protocol::{
-    vocabulary::{Flags, Handle, LockFilter, LockId, LockspaceId, Owner, Place, SessionId, Status},
+    vocabulary::{
+        ConversionDeadlock, Flags, Handle, LockFilter, LockId, LockspaceId, LockspaceView, Owner, Place,
+        Policy, SessionId, Status,
+    },
     wire::{
-        Answer, Cancel, Convert, Deq, Enq, Event, FRAME_LEN_MAX, FromServer, Hello, Look, OpenSession,
-        PROTOCOL_VERSION, Reply, Request, Seen, cut,
+        Administer, Answer, Cancel, Convert, Deq, Enq, Event, FRAME_LEN_MAX, FromServer, Hello, Look,
+        OpenSession, PROTOCOL_VERSION, Reply, Request, Seen, Space, cut,
     },
 };
 use std::{
@@ -67,9 +70,11 @@ enum Said {
 
 impl<'a> ByWire<'a> {
     /// A fresh server.
-    pub(crate) fn new(runtime: &'a Runtime) -> ByWire<'a> {
+    pub(crate) fn new(runtime: &'a Runtime, is_timed: bool) -> ByWire<'a> {
         let server = runtime.block_on(Server::start(Config::for_tests())).expect("a free port is there");
-        let looker = Connection::open(server.local_addr());
+        let mut looker = Connection::open(server.local_addr());
+        let Seen::Spaces(spaces) = looker.look(&Look::Spaces) else { panic!("no lockspaces") };
+        set_policy(server.local_addr(), &spaces[0], is_timed);
         ByWire { runtime, server: Some(server), looker, sessions: Vec::new(), locks: Vec::new() }
     }
 
@@ -80,21 +85,8 @@ impl<'a> ByWire<'a> {
         }
         let address = self.server.as_ref().expect("the server runs until the end").local_addr();
         let mut connection = Connection::open(address);
-        let open = OpenSession {
-            name: name.into(),
-            purpose: "a conformance case".into(),
-            node: String::new(),
-            node_id: 0,
-            host: String::new(),
-            pid: 0,
-            process_start: 0,
-            ttl_ms: 15_000,
-            orphan_key: Box::default(),
-            log: 0,
-            bind_connection: true,
-        };
-        let Seen::Opened(opened) = connection.look(&Look::Open(open)) else { panic!("no session opens") };
-        self.sessions.push(Attached { name: name.into(), id: opened.session, connection: Some(connection) });
+        let id = connection.open_session(name);
+        self.sessions.push(Attached { name: name.into(), id, connection: Some(connection) });
         self.sessions.len() - 1
     }
 
@@ -205,6 +197,15 @@ impl<'a> ByWire<'a> {
             .expect("only handles of the case are spoken of")
     }
 
+    /// One search, as an operator asks for it.
+    fn search(&mut self) -> Vec<String> {
+        let seen = self.looker.look(&Look::Administer(Administer::Scan));
+        let Seen::Scanned(scanned) = seen else { panic!("no search, but {seen:?}") };
+        let heard = self.all_that_was_told();
+        let events = self.write(0, heard);
+        if scanned.found == 0 && events.is_empty() { vec!["none".into()] } else { events }
+    }
+
     /// The connection breaks, and with it the session ends, lock by lock.
     fn die(&mut self, owner: &str) -> Vec<String> {
         let at = self.session(owner);
@@ -236,6 +237,19 @@ impl Drop for ByWire<'_> {
             self.runtime.block_on(server.shutdown());
         }
     }
+}
+
+/// Nobody looks for deadlocks unless the case does; and who has converted waits for that if the case says so.
+fn set_policy(address: SocketAddr, space: &LockspaceView, is_timed: bool) {
+    let when = if is_timed { ConversionDeadlock::Timed } else { ConversionDeadlock::Immediate };
+    let policy = Policy { conversion_deadlock: when, deadlock_wait_ms: 0, ..Policy::default() };
+    let set = Space::Set { lockspace: space.lockspace, version: space.version, policy };
+    let mut connection = Connection::open(address);
+    connection.open_session("policy");
+    let heard = connection.ask(&Request::Space(set));
+    assert!(matches!(answer_of(&heard), Some(Reply::Space(_))), "the policy is set");
+    let closed = connection.ask(&Request::Close);
+    assert!(matches!(answer_of(&closed), Some(Reply::Done { .. })), "the session is closed");
 }
 
 /// The answer among what was heard.
@@ -291,7 +305,14 @@ impl Driver for ByWire<'_> {
                 self.ask(at, &Request::Cancel(Cancel { handle, flags: Flags::NONE }))
             }
             Operation::Die { owner } => self.die(owner),
-            Operation::Search | Operation::Priority => panic!("the case needs the deadlock search"),
+            Operation::Search => self.search(),
+            Operation::Priority { lock, priority } => {
+                let at = self.lock(lock);
+                let lock = self.locks[at].id.expect("the lock is there");
+                let set = Look::Administer(Administer::SetPriority { lock, priority: *priority });
+                assert_eq!(self.looker.look(&set), Seen::Done);
+                Vec::new()
+            }
         }
     }
 }
@@ -322,6 +343,25 @@ impl Connection {
         connection.say(|out| hello.encode(out).expect("it fits a frame"));
         let FromServer::Welcome(_) = connection.next() else { panic!("not welcome") };
         connection
+    }
+
+    /// Begins a session that ends with this connection.
+    fn open_session(&mut self, name: &str) -> SessionId {
+        let open = OpenSession {
+            name: name.into(),
+            purpose: "a conformance case".into(),
+            node: String::new(),
+            node_id: 0,
+            host: String::new(),
+            pid: 0,
+            process_start: 0,
+            ttl_ms: 15_000,
+            orphan_key: Box::default(),
+            log: 0,
+            bind_connection: true,
+        };
+        let Seen::Opened(opened) = self.look(&Look::Open(open)) else { panic!("no session opens") };
+        opened.session
     }
 
     fn say(&mut self, encode: impl FnOnce(&mut BytesMut)) {

@@ -72,14 +72,18 @@ pub(crate) enum Operation {
     /// Search once for a deadlock.
     Search,
     /// Set a deadlock priority.
-    Priority,
+    Priority {
+        /// Which lock's.
+        lock: String,
+        /// The new priority.
+        priority: u8,
+    },
 }
 
 impl Case {
-    /// Can only the deadlock search act this out?
-    pub(crate) fn needs_search(&self) -> bool {
-        let needs = |operation: &Operation| matches!(operation, Operation::Search | Operation::Priority);
-        self.setup.iter().chain(&self.operations).any(needs)
+    /// Does its lockspace leave conversion deadlocks to the search?
+    pub(crate) fn is_timed(&self) -> bool {
+        self.number.ends_with('t')
     }
 }
 
@@ -155,7 +159,13 @@ fn read_operation(text: &str) -> Result<Operation, String> {
         }
         "cancel" => Ok(Operation::Cancel { lock: name()? }),
         "die" => Ok(Operation::Die { owner: name()? }),
-        "pri" => Ok(Operation::Priority),
+        "pri" => {
+            let priority = words.clone().nth(1).and_then(|number| number.parse().ok());
+            Ok(Operation::Priority {
+                lock: name()?,
+                priority: priority.ok_or(format!("a number is missing: {text}"))?,
+            })
+        }
         _ => Err(format!("no operation: {text}")),
     }
 }

@@ -362,6 +362,7 @@ TYPES = {
     "u16": Number(2),
     "u32": U32,
     "u64": U64,
+    "u64s": List(U64),
     "bool": BOOL,
     "magic": Raw(4, MAGIC),
     "secret": Raw(16),
@@ -393,6 +394,7 @@ TYPES = {
     "timeout": between(4, 1, FOREVER),
     "lock_max": between(4, 1, 2000),
     "session_max": between(4, 1, 200),
+    "deadlock_max": between(4, 1, 256),
     "value_len": between(2, 0, 1024),
     "deadlock_wait": Number(4, allow=lambda number: number == 0 or 10 <= number <= 3_600_000, wrong=Status.LIMIT),
     "lock_delay": between(4, 0, 60_000),
@@ -426,6 +428,9 @@ RECORDS = {
     "counter": "name:text value:u64",
     "session_view": "session:u64 name:text purpose:text host:text pid:u32 peer:text ttl_ms:u32 lease_left_ms:u64"
     " age_ms:u64 locks:u32 waiting:u32 bound:bool",
+    "wait": "waiting:lock_view blocker:lock_view why:why",
+    "deadlock": "number:u64 age_ms:u64 ring:bool wait_count:u32 waits:waits sessions:session_views"
+    " refused:option_u64",
 }
 for record_name, record_layout in RECORDS.items():
     TYPES[record_name] = (Grant if record_name == "grant" else Record)(record_layout)
@@ -454,9 +459,11 @@ LAYOUTS = """
 0x1B OPEN_SPACE tag:u32 name:name
 0x1C SHOW_STATISTICS tag:u32
 0x1D CHECK_TOKEN tag:u32 lockspace:u32 path:path seq:u64
+0x1E SHOW_DEADLOCKS tag:u32 before:option_u64 max:deadlock_max
 0x20 EXPIRE_SESSION tag:u32 session:u64 reason:text256
 0x21 FORCE_RELEASE tag:u32 lock:u64 version:u64 reason:text256
 0x22 SET_PRIORITY tag:u32 lock:u64 priority:u8
+0x24 SCAN tag:u32
 0x25 RESUME tag:u32 session:u64 secret:secret received:u64
 0x40 ENQ handle:new_handle lockspace:u32 parent:u32 mode:mode flags:enq_flags owner:owner timeout:timeout priority:u8 \
     name:name
@@ -490,6 +497,8 @@ LAYOUTS = """
     waiting:u64 sessions:u64 delayed:u64 recovering_ms:u64 counters:counters
 0x9A SEEN_TOKEN tag:u32 live:bool
 0x9B SEEN_RESUMED tag:u32 executed:u64 ttl_ms:u32
+0x9C SEEN_DEADLOCKS tag:u32 deadlocks:deadlocks more:bool
+0x9D SEEN_SCANNED tag:u32 locks:u64 found:u32 records:u64s
 0x9F SEEN_REFUSED tag:u32 status:status
 0xC0 GRANTED request:u64 place:u64 grant:grant
 0xC1 PATH_GRANTED request:u64 place:u64 leaf:grant levels:levels

@@ -3,8 +3,10 @@
 
 use crate::speaker::{Speaker, deq, done, granted, handle, root, server, soon};
 use enq_protocol::{
-    vocabulary::{Flags, LockMode, LockMode::Ex, LockMode::Nl, LockMode::Pr, Owner, Status},
-    wire::{Answer, Convert, Enq, Event, FromServer, Reply, Request},
+    vocabulary::{
+        DeadlockView, EdgeWhy, Flags, LockMode, LockMode::Ex, LockMode::Nl, LockMode::Pr, Owner, Status,
+    },
+    wire::{Administer, Answer, Convert, Enq, Event, FromServer, Look, Reply, Request, Seen},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _};
 use std::collections::BTreeMap;
@@ -43,6 +45,96 @@ async fn two_sessions_that_wait_for_each_other_are_told_apart() {
     assert!(deadlock.waits.iter().any(|wait| Some(wait.waiting.lock) == deadlock.refused));
     assert_eq!(done(other.ask(&deq(1, NONE)).await), Status::Released);
     assert!(matches!(one.event().await, Event::Granted(_)), "the elder goes on");
+}
+
+/// A search that is asked for: how many deadlocks it found, and their records.
+async fn scan(speaker: &mut Speaker) -> (u32, Vec<u64>) {
+    match speaker.look(Look::Administer(Administer::Scan)).await {
+        Seen::Scanned(scanned) => (scanned.found, scanned.records),
+        seen => panic!("{seen:?}"),
+    }
+}
+
+async fn records(speaker: &mut Speaker, before: Option<u64>, max: u32) -> (Vec<DeadlockView>, bool) {
+    match speaker.look(Look::Deadlocks { before, max }).await {
+        Seen::Deadlocks { deadlocks, more } => (deadlocks, more),
+        seen => panic!("{seen:?}"),
+    }
+}
+
+/// A ring of so many owners of this session; requests whose handles and names begin with this number.
+async fn ring(speaker: &mut Speaker, first: u32, owners: u32, reason: &[u8]) {
+    let name = |at: u32| format!("{:0>255}", first + at % owners);
+    for (offset, waits) in [(0, false), (owners, true)] {
+        for at in 0..owners {
+            let name = name(at + u32::from(waits));
+            let request = owned(first + offset + at, &name, Ex, (first + at).into());
+            let Request::Enq(enq) = request else { panic!("a new request") };
+            let reply = speaker.ask(&Request::Enq(Enq { reason, ..enq })).await;
+            assert!(
+                matches!((&reply, waits), (Reply::Granted(_), false) | (Reply::Queued { .. }, true)),
+                "{reply:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_operator_does_not_wait_and_sees_what_was_found() {
+    let server = server().await;
+    let (mut operator, mut speaker) = (Speaker::greeted(&server).await, Speaker::opened(&server).await);
+    assert_eq!(scan(&mut operator).await, (0, vec![]));
+    assert_eq!(records(&mut operator, None, 256).await, (vec![], false));
+    for (number, first) in [(1, 100), (2, 200), (3, 300)] {
+        ring(&mut speaker, first, 2, b"").await;
+        assert_eq!(scan(&mut operator).await, (1, vec![number]), "found at once");
+        let Event::Ended { handle: refused, status, record, .. } = speaker.event().await else {
+            panic!("refused")
+        };
+        assert_eq!((refused, status, record), (handle(first + 3), Status::Deadlock, number), "the younger");
+        let Event::Granted(_) = later(&mut speaker, first).await else { panic!("the elder goes on") };
+    }
+    assert_eq!(scan(&mut operator).await, (0, vec![]), "none is left");
+    let (all, more) = records(&mut operator, None, 256).await;
+    assert_eq!((all.iter().map(|view| view.number).collect(), more), (vec![3, 2, 1], false));
+    let (part, more) = records(&mut operator, None, 2).await;
+    assert_eq!((part.len(), more), (2, true));
+    assert_eq!(records(&mut operator, Some(2), 2).await.0, all[2..], "the rest");
+    let view = &all[0];
+    assert_eq!((view.is_ring, view.wait_count, view.waits.len(), view.sessions.len()), (true, 2, 2, 1));
+    let refused = view.waits.iter().find(|wait| Some(wait.waiting.lock) == view.refused).unwrap();
+    assert_eq!((refused.waiting.handle, refused.blocker.handle), (handle(303), handle(300)));
+    assert_eq!((refused.waiting.requested, refused.blocker.granted), (Some(Ex), Some(Ex)));
+    assert_eq!(refused.why, EdgeWhy::Held);
+}
+
+/// The elder of the ring is granted when the younger releases what it held.
+async fn later(speaker: &mut Speaker, first: u32) -> Event {
+    speaker.send(&deq(first + 1, NONE)).await;
+    loop {
+        match speaker.next().await {
+            FromServer::Event { event, .. } => return event,
+            FromServer::Answer(Answer { reply, .. }) => assert_eq!(done(reply), Status::Released),
+            FromServer::Acked => {}
+            said => panic!("{said:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_too_long_for_a_frame_is_cut_short() {
+    let server = server().await;
+    let (mut operator, mut speaker) = (Speaker::greeted(&server).await, Speaker::opened(&server).await);
+    let reason = [b'r'; 256];
+    ring(&mut speaker, 1_000, 60, &reason).await;
+    ring(&mut speaker, 2_000, 60, &reason).await;
+    assert_eq!(scan(&mut operator).await, (2, vec![1, 2]));
+    let (first, more) = records(&mut operator, None, 256).await;
+    assert_eq!((first.len(), first[0].number, more), (1, 2, true), "one fills an answer");
+    assert_eq!((first[0].wait_count, first[0].is_ring), (60, true));
+    assert!((20..60).contains(&first[0].waits.len()), "as many as fit: {}", first[0].waits.len());
+    let (second, more) = records(&mut operator, Some(2), 256).await;
+    assert_eq!((second.len(), second[0].number, more), (1, 1, false));
 }
 
 /// What a session has planted: by the handle of each request that waits, the number of its ring.

@@ -8,7 +8,7 @@ use crate::model::beside;
 use crate::number;
 use enq::engine::{
     Instant,
-    deadlock::{Copied, Cycle, NEVER_REFUSED, Party, Rule, Seat, Wait, search},
+    deadlock::{Copied, Cycle, Due, NEVER_REFUSED, Party, Rule, Seat, Wait, search},
 };
 use enq_protocol::vocabulary::{EdgeWhy, Flags, LockId, LockMode, LockspaceId, Owner, Seq, SessionId, Stamp};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng, seq::IndexedRandom as _};
@@ -136,7 +136,7 @@ impl World {
     }
 
     fn search(&self) -> Vec<Cycle> {
-        search(Instant(2_000_000_000), &self.copied(), |_| Rule::default(), |_| 0)
+        search(Due::At(Instant(2_000_000_000)), &self.copied(), |_| Rule::default(), |_| 0)
     }
 
     /// The rule of edges in its plainest form.

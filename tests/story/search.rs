@@ -4,23 +4,26 @@ use super::cast::Cast;
 use super::stage::Stage;
 use super::words::Words;
 use enq::engine::Input;
-use enq::engine::deadlock::{Copied, Cycle, Rule, VictimRule, search};
+use enq::engine::deadlock::{Copied, Cycle, Due, Rule, VictimRule, search};
 
 impl Stage {
-    /// `find [fewest] [report]`: looks for deadlocks and refuses nobody yet.
+    /// `find [all] [fewest] [report]`: looks for deadlocks and refuses nobody yet.
     pub(crate) fn find(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
-        let victim = match words.take_any() {
-            None => VictimRule::Youngest,
-            Some("fewest") => VictimRule::FewestLocks,
-            Some("report") => VictimRule::ReportOnly,
-            Some(word) => return Err(format!("no rule for victims: {word}")),
-        };
+        let (mut victim, mut due) = (VictimRule::Youngest, Due::At(self.now));
+        while let Some(word) = words.take_any() {
+            match word {
+                "all" => due = Due::All,
+                "fewest" => victim = VictimRule::FewestLocks,
+                "report" => victim = VictimRule::ReportOnly,
+                word => return Err(format!("no rule for victims: {word}")),
+            }
+        }
         let mut copied = Copied::default();
         let rest = self.shard.copy_queues(self.shard.contended(), usize::MAX, &mut copied);
         assert_eq!(rest, 0, "all of it is copied");
         let rule = |_| Rule { victim, ..Rule::default() };
         let locks = |session| self.cast.locks_of(session);
-        self.found = search(self.now, &copied, rule, locks);
+        self.found = search(due, &copied, rule, locks);
         Ok(self.found.iter().map(|cycle| write(&self.cast, cycle)).collect())
     }
 

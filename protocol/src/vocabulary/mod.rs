@@ -22,6 +22,6 @@ pub use policy::{ConversionDeadlock, LOCK_DELAY_MS_MAX, Policy};
 pub use status::{Status, StatusRow};
 pub use value_block::{VALUE_LEN_DEFAULT, VALUE_LEN_MAX, ValueBlock};
 pub use view::{
-    Counter, Edge, EdgeWhy, LockFilter, LockPage, LockView, LockspaceView, Queue, ResourceView, SessionView,
-    Statistics,
+    Counter, DeadlockView, Edge, EdgeWhy, LockFilter, LockPage, LockView, LockspaceView, Queue, ResourceView,
+    Scanned, SessionView, Statistics, WaitView,
 };

@@ -102,6 +102,47 @@ pub struct Edge {
     pub why: EdgeWhy,
 }
 
+/// One wait of a deadlock, with both locks as they were when it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitView {
+    /// The request that waited.
+    pub waiting: LockView,
+    /// What it waited for.
+    pub blocker: LockView,
+    /// Why.
+    pub why: EdgeWhy,
+}
+
+/// The record of a deadlock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadlockView {
+    /// Its number, from 1.
+    pub number: u64,
+    /// How long ago it was found.
+    pub age_ms: u64,
+    /// Is it a ring? Then the blocker of each wait belongs to the party that waits in the next one.
+    pub is_ring: bool,
+    /// How many waits it had; more than `waits` holds if the view was cut short.
+    pub wait_count: u32,
+    /// Its waits.
+    pub waits: Vec<WaitView>,
+    /// The sessions of these locks, as they were then.
+    pub sessions: Vec<SessionView>,
+    /// The lock whose request was refused; none if nobody may be.
+    pub refused: Option<LockId>,
+}
+
+/// What a search for deadlocks has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// How many locks were looked at: all those on resources where somebody waits.
+    pub locks: u64,
+    /// How many deadlocks were found and acted upon.
+    pub found: u32,
+    /// The numbers of their records, the lowest first; of more than 256 the highest.
+    pub records: Vec<u64>,
+}
+
 /// Which locks a listing shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockFilter {

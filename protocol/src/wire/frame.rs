@@ -83,13 +83,13 @@ kinds! {
     OPEN_SPACE         0x1B true  "The lockspace with this name."
     SHOW_STATISTICS    0x1C true  "The counters."
     CHECK_TOKEN        0x1D true  "Is the grant with this seq live?"
-    SHOW_DEADLOCKS     0x1E false "Set aside: the records of deadlocks."
+    SHOW_DEADLOCKS     0x1E true  "Records of deadlocks that were found."
     WATCH              0x1F false "Set aside: tell me what happens to a resource or prefix."
     EXPIRE_SESSION     0x20 true  "End a session as if its lease had run out."
     FORCE_RELEASE      0x21 true  "Take a granted lock away from its holder."
     SET_PRIORITY       0x22 true  "Set the deadlock priority of a lock."
     REFUSE_REQUEST     0x23 false "Set aside: refuse a request that waits."
-    SCAN               0x24 false "Set aside: search for deadlocks now."
+    SCAN               0x24 true  "Search for deadlocks now."
     RESUME             0x25 true  "Go on with a session on this connection."
 
     // client to server: numbered requests
@@ -125,6 +125,8 @@ kinds! {
     SEEN_STATISTICS    0x99 true  "The counters."
     SEEN_TOKEN         0x9A true  "The grant is live, or not."
     SEEN_RESUMED       0x9B true  "The session goes on here."
+    SEEN_DEADLOCKS     0x9C true  "Deadlocks that were found."
+    SEEN_SCANNED       0x9D true  "What a search has found."
     SEEN_REFUSED       0x9F true  "No."
 
     // server to client: numbered answers

@@ -1,8 +1,8 @@
 //! Looking: requests outside the streams, each with a tag that its answer echoes. Freely repeated, never kept.
 
 use crate::vocabulary::{
-    Counter, Edge, LockFilter, LockId, LockPage, LockView, LockspaceId, LockspaceView, ResourceName,
-    ResourceView, Seq, SessionId, SessionView, Statistics, Status,
+    Counter, DeadlockView, Edge, LockFilter, LockId, LockPage, LockView, LockspaceId, LockspaceView,
+    ResourceName, ResourceView, Scanned, Seq, SessionId, SessionView, Statistics, Status,
 };
 use alloc::{boxed::Box, vec::Vec};
 
@@ -65,6 +65,13 @@ pub enum Look {
         /// The seq of the grant.
         seq: Seq,
     },
+    /// A part of the records of deadlocks, the latest first.
+    Deadlocks {
+        /// Only those with a lower number.
+        before: Option<u64>,
+        /// Records a part, at most 256.
+        max: u32,
+    },
     /// Administration.
     Administer(Administer),
 }
@@ -121,6 +128,15 @@ pub enum Seen {
         /// Is it?
         live: bool,
     },
+    /// Records of deadlocks.
+    Deadlocks {
+        /// What was found in this part, the latest first.
+        deadlocks: Vec<DeadlockView>,
+        /// Are there more?
+        more: bool,
+    },
+    /// What a search for deadlocks has found.
+    Scanned(Scanned),
     /// No.
     Refused(Status),
 }

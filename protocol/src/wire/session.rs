@@ -129,4 +129,6 @@ pub enum Administer {
         /// The new priority.
         priority: u8,
     },
+    /// Search for deadlocks now, and refuse one request of each.
+    Scan,
 }

@@ -67,6 +67,8 @@ refusals! {
     "open-space-no-name"       "open-space" "name"   b"\0\0"             "E BADNAME OPEN_SPACE: name at byte 28: a name has 1 to 255 bytes, all of them here; this says 0"
     "show-statistics-trailing" "show-statistics" "extensions" b"\0\0\0"  "E MALFORMED SHOW_STATISTICS: extensions at byte 30: 1 bytes too many"
     "check-token-deep"         "check-token" "path"  b"\x81\0"           "E TOODEEP CHECK_TOKEN: path at byte 32: 129 levels are more than 128"
+    "show-deadlocks-max"       "show-deadlocks" "max" b"\x01\x01\0\0" "E LIMIT SHOW_DEADLOCKS: max at byte 37: 257 is outside the limits"
+    "scan-trailing"            "scan"     "extensions" b"\0\0\0"         "E MALFORMED SCAN: extensions at byte 30: 1 bytes too many"
     "expire-session-reason"    "expire-session" "reason" b"\x01\0\xff"   "E BADPARAM EXPIRE_SESSION: reason at byte 36: the text is not UTF-8"
     "force-release-reason"     "force-release" "reason" b"\xff\0"        "E MALFORMED FORCE_RELEASE: reason at byte 44: needs 255 bytes, has 2"
     "set-priority-short"       "set-priority" "priority" b""             "E MALFORMED SET_PRIORITY: extensions at byte 37: needs 2 bytes, has 1"
@@ -106,6 +108,8 @@ refusals! {
 
     // what a client cannot read
     "seen-done-trailing"       "seen-done" "extensions" b"\0\0\0"        "C MALFORMED SEEN_DONE: extensions at byte 30: 1 bytes too many"
+    "seen-deadlocks-ring"      "seen-deadlocks" "ring" b"\x02"          "C BADPARAM SEEN_DEADLOCKS: ring at byte 46: there is no choice 2"
+    "seen-scanned-records"     "seen-scanned" "records" b"\x03\0"       "C MALFORMED SEEN_SCANNED: records at byte 40: needs 24 bytes, has 18"
     "seen-renewed-short"       "seen-renewed" "ttl_ms" b"\0"             "C MALFORMED SEEN_RENEWED: ttl_ms at byte 28: needs 4 bytes, has 3"
     "seen-opened-short"        "seen-opened" "secret" b"\0"              "C MALFORMED SEEN_OPENED: secret at byte 36: needs 16 bytes, has 7"
     "seen-resumed-short"       "seen-resumed" "ttl_ms" b""             "C MALFORMED SEEN_RESUMED: ttl_ms at byte 36: needs 4 bytes, has 2"

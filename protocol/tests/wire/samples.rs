@@ -114,6 +114,18 @@ fn session_view() -> SessionView {
     }
 }
 
+fn deadlock_view() -> DeadlockView {
+    DeadlockView {
+        number: 21,
+        age_ms: 2_500,
+        is_ring: true,
+        wait_count: 3,
+        waits: vec![WaitView { waiting: lock_view(), blocker: orphan_view(), why: EdgeWhy::Ahead }],
+        sessions: vec![session_view()],
+        refused: Some(lock(9)),
+    }
+}
+
 fn space_view() -> LockspaceView {
     LockspaceView {
         lockspace: LockspaceId(2),
@@ -288,6 +300,8 @@ fn looks() -> Vec<(&'static str, Look)> {
             }),
         ),
         ("set-priority", Look::Administer(Administer::SetPriority { lock: lock(9), priority: 4 })),
+        ("show-deadlocks", Look::Deadlocks { before: Some(21), max: 256 }),
+        ("scan", Look::Administer(Administer::Scan)),
         ("resume", Look::Resume(Resume { session: session(3), secret: secret(), received: 18 })),
     ]
 }
@@ -344,6 +358,8 @@ fn seen() -> Vec<(&'static str, Seen)> {
         ("seen-statistics", Seen::Statistics { statistics, counters }),
         ("seen-token", Seen::Token { live: true }),
         ("seen-resumed", Seen::Resumed(Resumed { executed: 43, ttl_ms: 15_000 })),
+        ("seen-deadlocks", Seen::Deadlocks { deadlocks: vec![deadlock_view()], more: true }),
+        ("seen-scanned", Seen::Scanned(Scanned { locks: 40, found: 2, records: vec![20, 21] })),
         ("seen-refused", Seen::Refused(Status::NoSuchLock)),
     ]
 }

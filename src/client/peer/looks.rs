@@ -130,7 +130,8 @@ fn may_be_said_again(look: &Look) -> bool {
         | Look::Spaces
         | Look::OpenSpace(_)
         | Look::Statistics
-        | Look::CheckToken { .. } => true,
+        | Look::CheckToken { .. }
+        | Look::Deadlocks { .. } => true,
         Look::Administer(act) => match act {
             // No session has its id ever again, so the second time nothing ends. It is then answered NOSUCHSESSION.
             Administer::ExpireSession { .. } => true,
@@ -138,6 +139,8 @@ fn may_be_said_again(look: &Look) -> bool {
             Administer::ForceRelease { .. } => true,
             // It says what the priority is to be, not by how much it changes.
             Administer::SetPriority { .. } => true,
+            // What the first one has broken is gone. The second time it finds what came since, and the records have both.
+            Administer::Scan => true,
         },
         // They are about the connection that they were said on.
         Look::Open(_) | Look::Resume(_) | Look::Renew => false,

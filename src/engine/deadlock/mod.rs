@@ -18,7 +18,7 @@ mod search;
 mod victim;
 
 pub use copy::Copied;
-pub use search::search;
+pub use search::{Due, search};
 pub use victim::{NEVER_REFUSED, Rule, VictimRule};
 
 use super::time::Instant;

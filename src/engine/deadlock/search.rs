@@ -11,6 +11,15 @@ use enq_protocol::vocabulary::{LockspaceId, SessionId};
 /// A part with more nodes is not looked through for its shortest ring.
 const SHORTENED_MAX: usize = 128;
 
+/// Which cycles are acted upon (rule D6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Those with a request that has waited as long as its lockspace says, as of this moment.
+    At(Instant),
+    /// All: somebody has asked for a search.
+    All,
+}
+
 /// What a cycle is made of while it is looked for: the seat that waits and the seat it waits for.
 pub(super) type Edge = (usize, usize);
 
@@ -19,7 +28,7 @@ pub(super) type Edge = (usize, usize);
 ///
 /// `rule_of` tells what a lockspace says of deadlocks, `locks_of` how many locks a session has.
 pub fn search(
-    now: Instant,
+    due: Due,
     copied: &Copied,
     rule_of: impl Fn(LockspaceId) -> Rule,
     locks_of: impl Fn(SessionId) -> u32,
@@ -44,7 +53,7 @@ pub fn search(
                 graph.refuse(*waiting);
                 sets.push(part);
             }
-            if victim::is_due(now, &waits, &rule_of) {
+            if victim::is_due(due, &waits, &rule_of) {
                 found.push(Cycle { waits, is_ring, victim });
             }
         }

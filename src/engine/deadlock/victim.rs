@@ -1,6 +1,6 @@
 //! Who is refused to break a cycle (rule D4): of the requests on it, never a granted lock.
 
-use super::{Seat, Wait};
+use super::{Due, Seat, Wait};
 use enq_protocol::vocabulary::{Flags, LockId, LockspaceId, SessionId, Stamp};
 use std::cmp::Reverse;
 
@@ -64,7 +64,8 @@ pub(super) fn choose(
 }
 
 /// D6: has one of its requests waited as long as its lockspace lets it before anybody looks?
-pub(super) fn is_due(now: Instant, waits: &[Wait], rule_of: impl Fn(LockspaceId) -> Rule) -> bool {
+pub(super) fn is_due(due: Due, waits: &[Wait], rule_of: impl Fn(LockspaceId) -> Rule) -> bool {
+    let Due::At(now) = due else { return true };
     waits.iter().any(|wait| {
         let wait_ms = rule_of(wait.waiting.lockspace).wait_ms;
         wait_ms > 0 && wait.waiting.since.after_ms(wait_ms) <= now

@@ -18,6 +18,9 @@ pub(super) const TEXT_LEN_MAX: usize = 255;
 /// The most locks a page may be asked for.
 const LOCKS_A_PAGE: u32 = 2_000;
 
+/// The most records of deadlocks that may be asked for at once.
+const DEADLOCKS_A_PART: u32 = 256;
+
 /// The most sessions a page may be asked for.
 const SESSIONS_A_PAGE: u32 = 200;
 
@@ -66,6 +69,11 @@ impl Look {
                 path: r.path()?,
                 seq: Seq(r.u64("seq")?),
             },
+            Kind::SHOW_DEADLOCKS => Look::Deadlocks {
+                before: r.option("before", Reader::u64)?,
+                max: max(&mut r, DEADLOCKS_A_PART)?,
+            },
+            Kind::SCAN => Look::Administer(Administer::Scan),
             Kind::EXPIRE_SESSION => Look::Administer(Administer::ExpireSession {
                 session: SessionId(r.u64("session")?),
                 reason: r.text("reason", Extension::REASON_LEN_MAX)?.into(),
@@ -92,7 +100,11 @@ impl Look {
         let mut w = Writer::new(self.kind(), 0, ack, 64, out);
         w.u32(tag);
         match self {
-            Look::Ping | Look::Renew | Look::Spaces | Look::Statistics => {}
+            Look::Ping
+            | Look::Renew
+            | Look::Spaces
+            | Look::Statistics
+            | Look::Administer(Administer::Scan) => {}
             Look::Open(session) => write_open(&mut w, session),
             Look::Resume(Resume { session, secret, received }) => {
                 w.u64(session.0);
@@ -112,6 +124,10 @@ impl Look {
             Look::Session(session) => w.u64(session.0),
             Look::Sessions { after, max } => {
                 w.option(after.map(|after| after.0), Writer::u64);
+                w.u32(*max);
+            }
+            Look::Deadlocks { before, max } => {
+                w.option(*before, Writer::u64);
                 w.u32(*max);
             }
             Look::OpenSpace(name) => w.bytes(name.as_bytes()),
@@ -156,6 +172,8 @@ impl Look {
             Look::OpenSpace(_) => Kind::OPEN_SPACE,
             Look::Statistics => Kind::SHOW_STATISTICS,
             Look::CheckToken { .. } => Kind::CHECK_TOKEN,
+            Look::Deadlocks { .. } => Kind::SHOW_DEADLOCKS,
+            Look::Administer(Administer::Scan) => Kind::SCAN,
             Look::Administer(Administer::ExpireSession { .. }) => Kind::EXPIRE_SESSION,
             Look::Administer(Administer::ForceRelease { .. }) => Kind::FORCE_RELEASE,
             Look::Administer(Administer::SetPriority { .. }) => Kind::SET_PRIORITY,

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use super::super::{DecodeError, EncodeError, Family, Fault, Header, Kind, Opened, Resumed, Seen};
 use super::{reader::Reader, writer::Writer};
-use crate::vocabulary::{LockPage, SessionId, Status};
+use crate::vocabulary::{LockPage, Scanned, SessionId, Status};
 use alloc::boxed::Box;
 
 impl Seen {
@@ -46,6 +46,12 @@ impl Seen {
                 Seen::Statistics { statistics: r.statistics()?, counters: r.counters()? }
             }
             Kind::SEEN_TOKEN => Seen::Token { live: r.bool("live")? },
+            Kind::SEEN_DEADLOCKS => Seen::Deadlocks { deadlocks: r.deadlock_views()?, more: r.bool("more")? },
+            Kind::SEEN_SCANNED => Seen::Scanned(Scanned {
+                locks: r.u64("locks")?,
+                found: r.u32("found")?,
+                records: r.list("records", 8, |r| r.u64("records"))?,
+            }),
             Kind::SEEN_REFUSED => Seen::Refused(Status(r.u16("status")?)),
             _ => return Err(DecodeError { message, field: "kind", offset: 4, fault: Fault::UnknownKind }),
         };
@@ -95,6 +101,15 @@ impl Seen {
                 w.counters(counters);
             }
             Seen::Token { live } => w.bool(*live),
+            Seen::Deadlocks { deadlocks, more } => {
+                w.deadlock_views(deadlocks);
+                w.bool(*more);
+            }
+            Seen::Scanned(Scanned { locks, found, records }) => {
+                w.u64(*locks);
+                w.u32(*found);
+                w.list(records.iter(), |w, number| w.u64(*number));
+            }
             Seen::Refused(status) => w.u16(status.0),
         }
         w.finish()
@@ -116,6 +131,8 @@ impl Seen {
             Seen::Spaces(_) => Kind::SEEN_SPACES,
             Seen::Statistics { .. } => Kind::SEEN_STATISTICS,
             Seen::Token { .. } => Kind::SEEN_TOKEN,
+            Seen::Deadlocks { .. } => Kind::SEEN_DEADLOCKS,
+            Seen::Scanned(_) => Kind::SEEN_SCANNED,
             Seen::Refused(_) => Kind::SEEN_REFUSED,
         }
     }

@@ -6,8 +6,8 @@ use super::{
     writer::Writer,
 };
 use crate::vocabulary::{
-    Counter, Edge, EdgeWhy, Fence, Flags, LockId, LockView, LockspaceId, LockspaceView, ResourceView, Seq,
-    SessionId, SessionView, Stamp, Statistics,
+    Counter, DeadlockView, Edge, EdgeWhy, Fence, Flags, LockId, LockView, LockspaceId, LockspaceView,
+    ResourceView, Seq, SessionId, SessionView, Stamp, Statistics, WaitView,
 };
 use alloc::vec::Vec;
 
@@ -22,6 +22,12 @@ const SESSION_VIEW_LEN_MIN: usize = 49;
 
 /// The length of a lockspace view with a name of one byte.
 const LOCKSPACE_VIEW_LEN_MIN: usize = 49;
+
+/// The shortest wait: two lock views and why.
+const WAIT_LEN_MIN: usize = 2 * LOCK_VIEW_LEN_MIN + 1;
+
+/// A deadlock without waits, sessions and a refused lock.
+const DEADLOCK_LEN_MIN: usize = 26;
 
 /// A counter without a name.
 const COUNTER_LEN_MIN: usize = 10;
@@ -93,15 +99,31 @@ impl Reader<'_> {
     }
 
     pub(super) fn edges(&mut self) -> Read<Vec<Edge>> {
-        self.list("edges", LOCK_VIEW_LEN_MIN + 1, |r| {
-            let lock = r.lock_view()?;
-            let offset = r.offset();
-            let why = match r.u8("why")? {
-                0 => EdgeWhy::Held,
-                1 => EdgeWhy::Ahead,
-                number => return Err(r.fail("why", offset, Fault::BadChoice { number })),
-            };
-            Ok(Edge { lock, why })
+        self.list("edges", LOCK_VIEW_LEN_MIN + 1, |r| Ok(Edge { lock: r.lock_view()?, why: r.why()? }))
+    }
+
+    fn why(&mut self) -> Read<EdgeWhy> {
+        let offset = self.offset();
+        match self.u8("why")? {
+            0 => Ok(EdgeWhy::Held),
+            1 => Ok(EdgeWhy::Ahead),
+            number => Err(self.fail("why", offset, Fault::BadChoice { number })),
+        }
+    }
+
+    pub(super) fn deadlock_views(&mut self) -> Read<Vec<DeadlockView>> {
+        self.list("deadlocks", DEADLOCK_LEN_MIN, |r| {
+            Ok(DeadlockView {
+                number: r.u64("number")?,
+                age_ms: r.u64("age_ms")?,
+                is_ring: r.bool("ring")?,
+                wait_count: r.u32("wait_count")?,
+                waits: r.list("waits", WAIT_LEN_MIN, |r| {
+                    Ok(WaitView { waiting: r.lock_view()?, blocker: r.lock_view()?, why: r.why()? })
+                })?,
+                sessions: r.session_views()?,
+                refused: r.option("refused", Reader::u64)?.map(LockId),
+            })
         })
     }
 
@@ -211,6 +233,22 @@ impl Writer<'_> {
         self.list(edges.iter(), |w, edge| {
             w.lock_view(&edge.lock);
             w.u8(edge.why as u8);
+        });
+    }
+
+    pub(super) fn deadlock_views(&mut self, deadlocks: &[DeadlockView]) {
+        self.list(deadlocks.iter(), |w, view| {
+            w.u64(view.number);
+            w.u64(view.age_ms);
+            w.bool(view.is_ring);
+            w.u32(view.wait_count);
+            w.list(view.waits.iter(), |w, wait| {
+                w.lock_view(&wait.waiting);
+                w.lock_view(&wait.blocker);
+                w.u8(wait.why as u8);
+            });
+            w.session_views(&view.sessions);
+            w.option(view.refused.map(|lock| lock.0), Writer::u64);
         });
     }
 
