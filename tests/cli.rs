@@ -7,6 +7,8 @@
 mod campaign;
 #[path = "cli/codes.rs"]
 mod codes;
+#[path = "cli/deadlocks.rs"]
+mod deadlocks;
 #[path = "cli/drops/mod.rs"]
 mod drops;
 #[path = "cli/keeper.rs"]

@@ -3,6 +3,7 @@
 //! Nothing here acts. What is said here is what a user reads, so each sentence is written for him; a verb that is not
 //! there is not named.
 
+mod deadlocks;
 mod orphans;
 mod run;
 mod script;
@@ -14,6 +15,7 @@ use enq_protocol::vocabulary::{LockId, LockMode, SessionId};
 
 use super::duration;
 
+pub use deadlocks::{Deadlocks, DeadlocksVerb};
 pub use orphans::{Orphans, OrphansVerb};
 pub use run::{Also, Run};
 pub use script::{Ask, Cancel, CheckToken, Convert, Deq, GrantFormat, Lock, Open, OpenFormat};
@@ -129,6 +131,9 @@ pub enum Verb {
     Space(Space),
     /// Open and close a session for scripts; list, show and end sessions
     Session(SessionVerb),
+    /// List and show the deadlocks that were found, and search for them now
+    #[command(long_about = deadlocks::ABOUT)]
+    Deadlocks(Deadlocks),
     /// List and purge locks that have outlived their sessions
     #[command(long_about = orphans::ABOUT)]
     Orphans(Orphans),

@@ -10,6 +10,7 @@ mod ask;
 mod blockers;
 mod check_token;
 mod completion;
+mod deadlocks;
 mod duration;
 pub mod exit;
 mod force_release;
@@ -80,6 +81,7 @@ fn carry_out(reach: &Reach, verb: &Verb) -> Result<(), Failure> {
             Verb::Blockers(blockers) => blockers::blockers(reach, blockers).await,
             Verb::Space(space) => space::space(reach, &space.verb).await,
             Verb::Session(session) => session::session(reach, &session.verb).await,
+            Verb::Deadlocks(deadlocks) => deadlocks::deadlocks(reach, &deadlocks.verb).await,
             Verb::Orphans(orphans) => orphans::orphans(reach, &orphans.verb).await,
             Verb::ForceRelease(release) => force_release::force_release(reach, release).await,
             Verb::CheckToken(check) => check_token::check_token(reach, check).await,

@@ -67,6 +67,15 @@ pub(in crate::admin) async fn explain(
             failure.cause = format!("{} on {name} cannot be granted yet: {wait}", wanted.mode);
             None
         }
+        // C4: nobody searched, so there is no record.
+        NotGranted::Deadlock { record: 0 } => {
+            failure.cause = format!("{} on {name}: two conversions would wait for each other", wanted.mode);
+            None
+        }
+        NotGranted::Deadlock { record } => {
+            let _ = write!(failure.hint, "; see who waited for whom: enq deadlocks show {record}");
+            None
+        }
         _ => None,
     };
     if let Some((blocker, waiting)) = blocker {
