@@ -46,6 +46,9 @@ async fn a_deadlock_is_searched_for_and_looked_at() {
     let stage = Stage::set().await;
     let client = Client::connect(&stage.servers).await.unwrap();
     let (one, other) = (stage.session("one").await, stage.session("other").await);
+    let space = client.show_space("default").await.unwrap();
+    let policy = Policy { deadlock_wait_ms: 0, ..space.policy };
+    one.set_space(space.lockspace, space.version, policy).await.unwrap();
     let (_left, _right) = (one.lock("left").await.unwrap(), other.lock("right").await.unwrap());
     let elder = tokio::spawn(one.lock("right").mode(EX).into_future());
     wait_for_waiting(&one, "right", 1).await;
