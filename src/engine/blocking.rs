@@ -97,20 +97,23 @@ impl Shard {
     }
 
     /// The notices of a lock anew, for a holder that may not have heard them: the modes wanted on its resource that it keeps
-    /// others from (B1, B3). Changes nothing: that its holder was told these modes in this grant is known already.
-    pub fn notices_anew(&self, session: SessionId, lock: LockRef, out: &mut Vec<Output>) {
+    /// others from (B1, B3). B2: what it was told before is forgotten, for it may not have heard that either.
+    pub fn notices_anew(&mut self, session: SessionId, lock: LockRef, out: &mut Vec<Output>) {
         let Some(slot) = self.resolve(session, lock) else { return };
         let Lock { at, resource, handle, seq, .. } = self.locks[slot];
+        let At::Granted { granted: held } = at else { return };
         let wanted = self.resources[resource].wanted();
-        let (Some(held), true) = (at.held(), self.may_be_told(slot, resource, wanted)) else { return };
-        let blocked = held.conflicts().intersection(wanted);
         let mut told = ModeSet::EMPTY;
-        for mode in MOST_COVERING_FIRST {
-            if blocked.contains(mode) && !told.covers(mode) {
-                told = told.with(mode);
-                out.push(Output { session, said: Said::Blocking { handle, seq, mode } });
+        if self.may_be_told(slot, resource, wanted) {
+            let blocked = held.conflicts().intersection(wanted);
+            for mode in MOST_COVERING_FIRST {
+                if blocked.contains(mode) && !told.covers(mode) {
+                    told = told.with(mode);
+                    out.push(Output { session, said: Said::Blocking { handle, seq, mode } });
+                }
             }
         }
+        self.locks[slot].told = told;
     }
 
     fn notice(&mut self, slot: LockSlot, mode: LockMode, out: &mut Vec<Output>) {

@@ -29,7 +29,7 @@ impl Table {
         for of_shard in locks.chunk_by(|(one, _), (other, _)| one == other) {
             for some in of_shard.chunks(LOOKED_AT_ONCE) {
                 let Some((number, _)) = some.first() else { continue };
-                let shard = self.cell(*number).shard.lock();
+                let mut shard = self.cell(*number).shard.lock();
                 for (_, lock) in some {
                     shard.notices_anew(cell.id, *lock, &mut out);
                 }
