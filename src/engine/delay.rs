@@ -4,6 +4,7 @@
 //! Nothing else is true of it that is true of a holder: its grant is not live, and nobody joins its fence.
 
 use super::lock::{At, LockSlot};
+use super::planted::Mistake;
 use super::shard::Shard;
 use super::value_block::is_writer;
 use enq_protocol::vocabulary::LockMode;
@@ -14,7 +15,8 @@ impl Shard {
     pub(super) fn is_to_be_delayed(&self, slot: LockSlot) -> bool {
         let lock = &self.locks[slot];
         let Some(held) = lock.at.held() else { return false };
-        lock.sublocks > 0 || (held != LockMode::Nl && self.delay_ms(slot) > 0)
+        let ignored = self.limits.planted.is(Mistake::LockDelayIsIgnored);
+        lock.sublocks > 0 || (held != LockMode::Nl && self.delay_ms(slot) > 0 && !ignored)
     }
 
     fn delay_ms(&self, slot: LockSlot) -> u32 {

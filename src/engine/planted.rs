@@ -28,12 +28,30 @@ pub enum Mistake {
     LaterHoldersAreNotTold,
     /// An acknowledgement takes one answer too many out of what is kept.
     AcknowledgementTakesTooMuch,
+    /// A request that comes again is executed again.
+    RepeatsAreExecuted,
+    /// Who goes on with a session does not hear again whom its locks keep waiting.
+    NoticesAreLostAtResume,
+    /// A connection goes on with its session after another one took it over.
+    SupersededGoesOn,
+    /// What a dead session held is free at once, whatever the lock-delay.
+    LockDelayIsIgnored,
+    /// A server that was started anew does not wait for the leases of before.
+    RecoveryIsIgnored,
+    /// All leases that have run out end in one round.
+    AllLeasesEndInOneRound,
+    /// Leases end although the server itself stood still.
+    StallIsNotGivenBack,
+    /// What a peer does not read is kept for it, however much it is.
+    OutputIsUnbounded,
+    /// Room is made for a frame as long as its header says.
+    RoomForAnAnnouncement,
 }
 
 #[cfg(feature = "planted")]
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 11] = [
+    pub const ALL: [Mistake; 20] = [
         Mistake::GrantToTheDead,
         Mistake::TimedOutStays,
         Mistake::ConversionForgetsItsMode,
@@ -45,6 +63,15 @@ impl Mistake {
         Mistake::CancelDeniesTheGrant,
         Mistake::LaterHoldersAreNotTold,
         Mistake::AcknowledgementTakesTooMuch,
+        Mistake::RepeatsAreExecuted,
+        Mistake::NoticesAreLostAtResume,
+        Mistake::SupersededGoesOn,
+        Mistake::LockDelayIsIgnored,
+        Mistake::RecoveryIsIgnored,
+        Mistake::AllLeasesEndInOneRound,
+        Mistake::StallIsNotGivenBack,
+        Mistake::OutputIsUnbounded,
+        Mistake::RoomForAnAnnouncement,
     ];
 }
 

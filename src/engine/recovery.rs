@@ -5,6 +5,7 @@
 
 use super::lock::{ResourceSlot, Which};
 use super::output::{Output, Said};
+use super::planted::Mistake;
 use super::shard::Shard;
 use super::time::Instant;
 use enq_protocol::vocabulary::{Flags, SessionId, Stamp, Status};
@@ -13,7 +14,7 @@ impl Shard {
     /// G10: this shard grants nothing before that moment. It is new, so nobody has a lock in it.
     #[must_use]
     pub fn recovering_until(mut self, moment: Instant) -> Shard {
-        self.recovering = Some(moment);
+        self.recovering = Some(moment).filter(|_| !self.limits.planted.is(Mistake::RecoveryIsIgnored));
         self
     }
 

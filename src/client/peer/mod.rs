@@ -11,10 +11,12 @@
 mod locks;
 mod looks;
 mod orphans;
+mod planted;
 mod resume;
 mod stream;
 
 pub use locks::Ticket;
+pub use planted::{Mistake, Planted};
 
 use super::{
     clock::Moment,
@@ -115,6 +117,7 @@ pub struct Peer<L> {
     /// RESUMEs that were sent on connections given up since: each may still arrive, and supersede a newer one.
     strays: u32,
     lost: Option<LossCause>,
+    planted: Planted,
 }
 
 impl<L: Clone> Peer<L> {
@@ -147,6 +150,7 @@ impl<L: Clone> Peer<L> {
             greeted: false,
             strays: 0,
             lost: None,
+            planted: Planted::default(),
         }
     }
 

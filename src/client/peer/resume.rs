@@ -189,6 +189,9 @@ impl<L: Clone> Peer<L> {
             }
             _ => {}
         }
+        if let Some(stream) = &mut self.session {
+            stream.planted = self.planted;
+        }
     }
 
     /// Tells who held locks when the lease ran out.

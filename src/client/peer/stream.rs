@@ -4,7 +4,7 @@
 //! backlog, in order. What was sent is kept as bytes until the server has acknowledged it, together with the moment it
 //! was sent, from which the lease counts. On another connection the bytes that were not executed are said again.
 
-use super::{Outcome, Told, locks::Locks};
+use super::{Mistake, Outcome, Planted, Told, locks::Locks};
 use crate::client::{
     clock::Moment,
     error::{LossCause, NotGranted},
@@ -56,6 +56,7 @@ struct Sent {
 
 /// See the front page.
 pub(super) struct Stream<L> {
+    pub(super) planted: Planted,
     pub(super) opened: Opened,
     pub(super) lease: Lease,
     pub(super) locks: Locks<L>,
@@ -91,6 +92,7 @@ pub(super) struct Stream<L> {
 impl<L: Clone> Stream<L> {
     pub(super) fn new(opened: Opened, welcome: &Welcome, sent: Moment, bound: bool) -> Stream<L> {
         Stream {
+            planted: Planted::default(),
             lease: Lease::new(Duration::from_millis(opened.ttl_ms.into()), sent),
             opened,
             locks: Locks::new(welcome.locks_max),
@@ -235,6 +237,9 @@ impl<L: Clone> Stream<L> {
                 if frame.header.number > executed {
                     again.extend_from_slice(this);
                 }
+                if frame.header.number <= executed && self.planted.is(Mistake::RetriesWithANewNumber) {
+                    self.retry(this, frame.header.number);
+                }
                 bytes = rest;
             }
         }
@@ -248,7 +253,23 @@ impl<L: Clone> Stream<L> {
             (executed, executed, executed, executed);
         self.window = window(welcome);
         self.admit_backlog();
+        if self.planted.is(Mistake::AsksOnlyOnce) {
+            self.outgoing.clear();
+        }
         Ok(())
+    }
+
+    /// Planted: what was executed and not answered is asked once more, as something else.
+    fn retry(&mut self, frame: &[u8], number: u64) {
+        let Some(asked) = self.asked.iter().find(|asked| asked.number == number) else { return };
+        let (len, about, number) = (asked.len, asked.about.clone(), self.next_number);
+        let mut frame = frame.to_vec();
+        if let Some(place) = frame.get_mut(ACK_PLACE.start - 8..ACK_PLACE.start) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        self.next_number += 1;
+        self.asked.push_back(Asked { number, len, about });
+        self.backlog_bytes.extend_from_slice(&frame);
     }
 
     /// How many requests have no answer yet.
@@ -283,6 +304,9 @@ impl<L: Clone> Stream<L> {
         }
         self.first = false;
         self.received = number;
+        if self.planted.is(Mistake::LeaseFromTheAnswer) {
+            self.lease.confirm(now);
+        }
         self.acknowledge_at.get_or_insert(now.plus(ACKNOWLEDGE_AFTER));
         Ok(true)
     }

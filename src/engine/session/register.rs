@@ -120,6 +120,8 @@ impl Register {
             Err(Status::Misordered)
         } else if number == self.last && digest != self.last_digest {
             Err(Status::FalseRetry)
+        } else if self.bounds.planted.is(Mistake::RepeatsAreExecuted) {
+            Ok(Numbered::Next)
         } else {
             Ok(Numbered::Again)
         }
@@ -336,6 +338,9 @@ impl Register {
     /// The next locks whose notices are to be derived anew, at most `max`, with their shards.
     pub fn next_to_hear(&mut self, max: usize) -> Vec<(u8, LockRef)> {
         let Some(from) = self.hears_from.take() else { return Vec::new() };
+        if self.bounds.planted.is(Mistake::NoticesAreLostAtResume) {
+            return Vec::new();
+        }
         let mut locks = Vec::new();
         for (handle, shard, lock) in self.handles.from(from) {
             if locks.len() == max {

@@ -25,7 +25,7 @@ use super::{
     translate,
 };
 use crate::{
-    engine::Instant,
+    engine::{Instant, Mistake, Planted},
     table::{Scratch, SessionCell},
 };
 use bytes::{Buf as _, BytesMut};
@@ -161,6 +161,7 @@ impl Conversation {
     /// Where received bytes are appended, with some room; and what else it waits for.
     pub fn listen(&mut self) -> (&mut BytesMut, ToSay<'_>) {
         self.make_room();
+        self.read.reserve(self.announced());
         let unread = self.blocked.then_some(self.unread);
         let bounds = self.house.bounds;
         (
@@ -230,11 +231,9 @@ impl Conversation {
                     self.blocked = true;
                     self.unread = self.count_unread();
                     self.house.metrics.note_unread(self.unread);
-                    return if self.unread > self.house.bounds.last() {
-                        Err(ends::too_slow())
-                    } else {
-                        Ok(())
-                    };
+                    let is_too_much = self.unread > self.house.bounds.last();
+                    let keeps = self.planted().is(Mistake::OutputIsUnbounded);
+                    return if is_too_much && !keeps { Err(ends::too_slow()) } else { Ok(()) };
                 }
                 Err(error) => return Err(Ends::by(&error)),
             }
@@ -254,6 +253,7 @@ impl Conversation {
     #[must_use]
     pub fn waits_for(&self) -> Option<WaitsFor> {
         match self.phase {
+            _ if self.blocked && self.planted().is(Mistake::OutputIsUnbounded) => None,
             _ if self.blocked && self.unread > self.house.bounds.hard => Some(WaitsFor::Overrun),
             _ if self.blocked => Some(WaitsFor::Reader),
             Phase::Stranger if self.read.is_empty() => Some(WaitsFor::FirstFrame),
@@ -357,6 +357,26 @@ impl Conversation {
             Ends::Gone | Ends::OutOfReach | Ends::Evicted | Ends::Misbehaved(_) => return None,
         };
         Some((&self.out, fatal))
+    }
+
+    /// About how many bytes are here for it, received, parked or encoded, and how much room is kept for them.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.read.capacity() + self.parked.capacity() + self.out.capacity()
+    }
+
+    fn planted(&self) -> Planted {
+        self.house.log.table().bounds().planted
+    }
+
+    /// Planted: what the header says that comes. The length of a frame that has not come is nobody's business.
+    fn announced(&self) -> usize {
+        match self.read.first_chunk() {
+            Some(len) if self.planted().is(Mistake::RoomForAnAnnouncement) => {
+                usize::try_from(u32::from_le_bytes(*len)).unwrap_or(usize::MAX)
+            }
+            _ => 0,
+        }
     }
 
     /// About how many bytes the peer has not read.
