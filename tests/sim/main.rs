@@ -7,6 +7,7 @@
 
 mod choose;
 mod compare;
+mod corpora;
 mod deadlock;
 mod fence;
 mod history;
@@ -16,6 +17,7 @@ mod scope;
 mod stories;
 mod translate;
 mod words;
+mod world;
 
 use enq::engine::Planted;
 use history::Marks;

@@ -1,0 +1,134 @@
+//! After the storm: everything works again, nothing new is asked, and what was promised must come about.
+
+use super::actor::{self, Stage};
+use super::client::Doing;
+use super::clock::{MS, SECOND, Time};
+use super::judges::{Glance, ghosts};
+use super::run::{Event, World, Wrong};
+use enq_protocol::vocabulary::Status;
+
+/// How often everybody releases what he has, and how long that may take each time.
+const ROUNDS: u32 = 80;
+const ROUND: Time = 250 * MS;
+
+impl World {
+    /// Heals the world and demands what is due.
+    pub(crate) fn recover(&mut self) -> Result<(), Wrong> {
+        self.heal();
+        let lease = u64::from(self.options.ttl_ms) * MS;
+        // Whoever vanished is missed, whoever was cut off is back, and everything on its way has come.
+        let delay = u64::from(self.options.lock_delay_ms) * MS;
+        self.run_until(self.now + 2 * lease + delay + 4 * SECOND)?;
+        let glance = Glance::at(&self.server, self.server_now(), &self.places);
+        for client in &self.clients {
+            if client.connection.is_none() || !client.is_open() {
+                return Err(format!(
+                    "liveness: client {} is not back: {:?}",
+                    client.number,
+                    client.peer.lost()
+                ));
+            }
+            ghosts::compare(client, &glance)?;
+        }
+        self.drain()?;
+        self.close()
+    }
+
+    fn heal(&mut self) {
+        self.healed = true;
+        self.tell(format_args!("the world is healed"));
+        self.server_stopped_until = self.server_stopped_until.min(self.now);
+        self.cut_off_until.iter_mut().for_each(|until| *until = (0, 0));
+        self.stopped_until.iter_mut().for_each(|until| *until = self.now);
+        let soon = self.now + MS;
+        let mut all = Vec::new();
+        for (id, connection) in &mut self.connections {
+            connection.to_server.heal(soon);
+            connection.to_client.heal(soon);
+            all.push(*id);
+        }
+        for id in all {
+            self.at(soon, Event::ToServer(id));
+            self.at(soon, Event::ToClient(id));
+        }
+        for number in 0..self.clients.len() {
+            self.at(soon, Event::Drive(number, self.clients[number].life));
+        }
+    }
+
+    /// Everybody releases what he has until nobody has anything: whoever waits is served.
+    fn drain(&mut self) -> Result<(), Wrong> {
+        for _ in 0..ROUNDS {
+            if self.clients.iter().all(|client| client.locks.is_empty()) {
+                return Ok(());
+            }
+            for number in 0..self.clients.len() {
+                let client = &mut self.clients[number];
+                let holding = client.locks.iter().filter(|(_, held)| held.doing == Doing::Holding);
+                let locks: Vec<u64> = holding.map(|(lock, _)| *lock).collect();
+                let mut stage = Stage {
+                    now: self.now,
+                    random: &mut self.random,
+                    options: &self.options,
+                    places: &self.places,
+                    values: &mut self.values,
+                };
+                for lock in locks {
+                    actor::release_it(client, &mut stage, lock);
+                }
+                self.drive(number)?;
+            }
+            self.run_until(self.now + ROUND)?;
+        }
+        let waiting =
+            self.clients.iter().flat_map(|client| client.locks.iter().map(|lock| (client.number, lock)));
+        Err(format!("liveness: these wait for ever: {:?}", waiting.collect::<Vec<_>>()))
+    }
+
+    /// Everybody closes his session, and nothing is left.
+    fn close(&mut self) -> Result<(), Wrong> {
+        for number in 0..self.clients.len() {
+            let client = &mut self.clients[number];
+            let call = client.next();
+            client.closing = Some(call);
+            match client.peer.close(call) {
+                Ok(()) => {}
+                Err(Status::SessionLost) => {
+                    return Err(format!("client {number} has lost its session when healed"));
+                }
+                Err(status) => return Err(format!("CLOSE cannot be said: {status:?}")),
+            }
+            self.drive(number)?;
+        }
+        let lease = u64::from(self.options.ttl_ms) * MS;
+        self.run_until(self.now + 2 * lease + SECOND)?;
+        if let Some(client) = self.clients.iter().find(|client| !client.closed) {
+            return Err(format!("liveness: the session of client {} was not closed", client.number));
+        }
+        let left = self.server.table().statistics();
+        let sessions = self.server.table().session_count();
+        if (left.locks, left.resources, sessions) != (0, 0, 0) {
+            return Err(format!(
+                "at the end there are {} locks, {} resources, {sessions} sessions",
+                left.locks, left.resources
+            ));
+        }
+        self.server.table().check()?;
+        self.note_the_end();
+        Ok(())
+    }
+
+    fn note_the_end(&mut self) {
+        for register in &self.registers {
+            if register.unguarded_writes > register.unguarded {
+                self.marks.sometimes("without gates an update was lost");
+            }
+            self.marks.count("guarded writes", register.accepted);
+        }
+        self.note_metrics();
+        self.marks.count("a notice was said on a connection that went on", self.streams.notices);
+        self.marks.count("numbers said", self.streams.said);
+        self.marks.count("numbers said again", self.streams.again);
+        self.marks.sometimes("worlds");
+    }
+}

@@ -1,0 +1,58 @@
+//! What a dead session leaves: nothing, or with a lock-delay what it held, which goes on blocking for that long (E4).
+//!
+//! A few locks are gone when the end of their session returns, and nobody in the worlds asks for persistent ones.
+
+use super::super::clock::Time;
+use super::{Rules, Seen, Wrong};
+use enq_protocol::vocabulary::{LockId, LockMode, SessionId};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug, Default)]
+pub(crate) struct Delays {
+    /// Since when a lock is delayed.
+    since: BTreeMap<LockId, Time>,
+}
+
+impl Delays {
+    pub(crate) fn look(
+        &mut self,
+        (before, seen): (&Seen, &Seen),
+        sessions: &BTreeSet<SessionId>,
+        rules: Rules,
+    ) -> Result<(), Wrong> {
+        if let Some((lock, mode)) = seen.holding().find(|_| rules.recovering) {
+            return Err(format!(
+                "G10: lock {} holds {mode}, and leases of before may not be over",
+                lock.lock
+            ));
+        }
+        for lock in &seen.locks {
+            match lock.session {
+                Some(session) if sessions.contains(&session) => {}
+                Some(session) => {
+                    return Err(format!("Q6: lock {} is there, and session {session} is not", lock.lock));
+                }
+                None if rules.lock_delay == 0 || lock.granted.is_none() => {
+                    return Err(format!("Q6: lock {} has lost its session and is still there", lock.lock));
+                }
+                None => _ = self.since.entry(lock.lock).or_insert(rules.now),
+            }
+        }
+        for lock in before.locks.iter().filter(|lock| seen.lock(lock.lock).is_none()) {
+            let over = lock.session.is_none_or(|session| !sessions.contains(&session));
+            let held = lock.granted.is_some_and(|mode| mode != LockMode::Nl);
+            // P5: what a path made that still waits is undone, and a level does not show whose it is.
+            let in_a_tree = lock.path.first().is_none_or(|root| root.as_bytes() == b"tree");
+            if !over || !held || in_a_tree || rules.closing || rules.lock_delay == 0 {
+                continue;
+            }
+            // One per cent for the server's clock.
+            let least = rules.lock_delay / 100 * 98;
+            match self.since.remove(&lock.lock) {
+                Some(since) if rules.now - since >= least => {}
+                since => return Err(format!("E4: lock {} is gone, delayed since {since:?}", lock.lock)),
+            }
+        }
+        Ok(())
+    }
+}

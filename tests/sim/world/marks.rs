@@ -1,0 +1,77 @@
+//! Rare states that a campaign must have reached, and how much it saw: a run without them shows nothing.
+
+use std::collections::BTreeMap;
+
+/// What each campaign must have reached, and how often in five hundred worlds at least.
+pub(crate) const MARKS: [(&str, u64); 29] = [
+    ("CANCELLED", 1_000),
+    ("DEADLOCK", 100),
+    ("HASSUBLOCKS", 20),
+    ("NOTQUEUED", 1_000),
+    ("RECOVERING", 20),
+    ("RESOURCE_EXHAUSTED", 1_000),
+    ("SESSION", 50),
+    ("SESSION_LOST", 20),
+    ("SUPERSEDED", 50),
+    ("TIMEOUT", 200),
+    ("a client was stopped", 50),
+    ("a client vanished", 20),
+    ("a client was cut off", 100),
+    ("a connection was cut", 400),
+    ("a grant crossed a cancel", 10),
+    ("a late deed was refused", 1_000),
+    ("a lease ran out", 50),
+    ("a lease ran out with nobody attached", 5),
+    ("a notice was said on a connection that went on", 100),
+    ("a resume took too long", 20),
+    ("a server was silent for too long", 50),
+    ("a session was resumed", 500),
+    ("a stream stood still", 100),
+    ("an administrator ended a session", 5),
+    ("an answer was kept and sent again", 500),
+    ("the lease ran out under a lock", 10),
+    ("the server was restarted", 5),
+    ("the server was stopped", 10),
+    ("without gates an update was lost", 50),
+];
+
+/// What was reached.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Marks {
+    seen: BTreeMap<&'static str, u64>,
+}
+
+impl Marks {
+    /// It was reached once more.
+    pub(crate) fn sometimes(&mut self, mark: &'static str) {
+        *self.seen.entry(mark).or_default() += 1;
+    }
+
+    /// So often more.
+    pub(crate) fn count(&mut self, mark: &'static str, times: u64) {
+        *self.seen.entry(mark).or_default() += times;
+    }
+
+    pub(crate) fn add(&mut self, other: &Marks) {
+        for (mark, times) in &other.seen {
+            *self.seen.entry(mark).or_default() += times;
+        }
+    }
+
+    pub(crate) fn of(&self, mark: &str) -> u64 {
+        self.seen.get(mark).copied().unwrap_or(0)
+    }
+
+    /// Everything that was seen, and how often.
+    pub(crate) fn print(&self) -> String {
+        let lines: Vec<String> =
+            self.seen.iter().map(|(mark, times)| format!("{times:>12}  {mark}")).collect();
+        lines.join("\n")
+    }
+
+    /// What was not seen often enough in so many worlds.
+    pub(crate) fn missing(&self, worlds: u64) -> Vec<String> {
+        let short = MARKS.iter().filter(|(mark, least)| self.of(mark) < (least * worlds / 500).max(1));
+        short.map(|(mark, least)| format!("{mark}: {} of {least}", self.of(mark))).collect()
+    }
+}

@@ -1,0 +1,240 @@
+//! The machine of the server: one house, its conversations, its rounds; and the next one after a restart.
+//!
+//! Everything is what the server runs, but for sockets and clock. What it wrote is read once more, frame by frame, for
+//! the judge of streams.
+
+use super::clock::Clock;
+use bytes::{Buf as _, BytesMut};
+use enq::engine::{Instant, Limits, Planted};
+use enq::log::Volatile;
+use enq::server::conversation::{Conversation, Ends, WaitsFor};
+use enq::server::{House, HouseRules, Passing, Patience};
+use enq::table::{Setting, Table};
+use enq_protocol::vocabulary::SessionId;
+use enq_protocol::wire::{FRAME_LEN_MAX, Frame, cut};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+use std::task::Waker;
+
+/// A connection of the world.
+pub(crate) type ConnectionId = u64;
+
+/// How a server is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Make {
+    pub(crate) epoch: u32,
+    pub(crate) limits: Limits,
+    pub(crate) window: (u32, u32),
+    pub(crate) seed: u64,
+    /// Clients of an earlier server may count on their leases until then.
+    pub(crate) recovering_until: Option<Instant>,
+}
+
+/// One conversation with what was written on it and not read as frames.
+struct Line {
+    conversation: Conversation,
+    written: BytesMut,
+    /// What it waits for, and since when that is another thing.
+    waits_for: Option<WaitsFor>,
+    generation: u64,
+}
+
+/// What came of serving a conversation.
+pub(crate) struct Served {
+    /// Frames it wrote, as bytes.
+    pub(crate) frames: Vec<Vec<u8>>,
+    /// It is over, and why.
+    pub(crate) ends: Option<Ends>,
+    /// The timer to be set now: when, and for which generation.
+    pub(crate) timer: Option<(std::time::Duration, u64)>,
+}
+
+/// See the front page.
+pub(crate) struct Server {
+    pub(crate) house: Arc<House>,
+    passing: Passing,
+    pub(crate) clock: Clock,
+    lines: BTreeMap<ConnectionId, Line>,
+}
+
+fn house(make: &Make) -> House {
+    let table = Table::new(&Setting {
+        epoch: make.epoch,
+        limits: make.limits,
+        window_requests: make.window.0,
+        window_bytes: make.window.1,
+        route_key: *b"a world's shards",
+        hash_seed: make.seed,
+        recovering_until: make.recovering_until,
+    });
+    // A secret tells who opened a session from everybody else; here that takes no more than a number.
+    let drawn = AtomicU64::new(make.seed);
+    let draw = move || {
+        let number = u128::from(drawn.fetch_add(1, Ordering::Relaxed));
+        Some((number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_0C5A_1B87_3501)).to_le_bytes())
+    };
+    let rules = HouseRules {
+        patience: Patience::default(),
+        ttl_ms_min: 1_000,
+        ttl_ms_max: 60_000,
+        unsafe_settings: Vec::new(),
+        draw: Box::new(draw),
+    };
+    House::new(Volatile::new(table), rules)
+}
+
+impl Server {
+    /// A server that has just started; its clock goes on as before.
+    pub(crate) fn new(make: &Make, clock: Clock, now: Instant) -> Server {
+        let house = Arc::new(house(make));
+        Server { house, passing: Passing::new(now), clock, lines: BTreeMap::new() }
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        self.house.log().table()
+    }
+
+    /// Somebody has connected.
+    pub(crate) fn accept(&mut self, id: ConnectionId) {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let conversation = Conversation::new(Arc::clone(&self.house), address);
+        let line = Line { conversation, written: BytesMut::new(), waits_for: None, generation: 0 };
+        self.lines.insert(id, line);
+    }
+
+    pub(crate) fn connections(&self) -> Vec<ConnectionId> {
+        self.lines.keys().copied().collect()
+    }
+
+    pub(crate) fn session_of(&self, id: ConnectionId) -> Option<SessionId> {
+        self.lines.get(&id)?.conversation.session().map(|cell| cell.id)
+    }
+
+    /// Who has a session that somebody serves.
+    pub(crate) fn attached(&self) -> BTreeSet<SessionId> {
+        self.lines.values().filter_map(|line| line.conversation.session()).map(|cell| cell.id).collect()
+    }
+
+    /// Does it read what comes there?
+    pub(crate) fn reads(&self, id: ConnectionId) -> bool {
+        self.lines.get(&id).is_some_and(|line| !line.conversation.is_paused())
+    }
+
+    /// Has the conversation something to say unasked?
+    pub(crate) fn has_to_say(&mut self, id: ConnectionId) -> bool {
+        let Some(line) = self.lines.get_mut(&id) else { return false };
+        // Nobody sleeps here, so nobody is woken: whoever may have something to say is asked.
+        let (_, to_say) = line.conversation.listen();
+        to_say.is_ready(Waker::noop())
+    }
+
+    /// How much room is kept for a connection.
+    pub(crate) fn room_of(&self, id: ConnectionId) -> usize {
+        self.lines.get(&id).map_or(0, |line| line.conversation.room())
+    }
+
+    /// Time passes.
+    pub(crate) fn round(&mut self, now: Instant) {
+        self.passing.round(&self.house, now);
+    }
+
+    /// One round of a conversation: what was received, what there is to say, what it waits for next.
+    pub(crate) fn serve(
+        &mut self,
+        id: ConnectionId,
+        now: Instant,
+        received: &[u8],
+        mut take: impl FnMut(&[u8]) -> usize,
+    ) -> Served {
+        let Some(line) = self.lines.get_mut(&id) else {
+            return Served { frames: Vec::new(), ends: None, timer: None };
+        };
+        let Line { conversation, written, waits_for, generation } = line;
+        let mut write = |bytes: &[u8]| match take(bytes) {
+            0 => Err(io::Error::from(io::ErrorKind::WouldBlock)),
+            taken => {
+                written.extend_from_slice(&bytes[..taken]);
+                Ok(taken)
+            }
+        };
+        let result = serve_once(conversation, now, received, &mut write);
+        conversation.give_back_room();
+        let mut timer = None;
+        let next = conversation.waits_for();
+        if next != *waits_for || conversation.is_blocked() && conversation.has_progressed() {
+            *waits_for = next;
+            *generation += 1;
+            timer = next.map(|next| (conversation.patience(next), *generation));
+        }
+        let frames = whole_frames(written);
+        Served { frames, ends: result.err(), timer }
+    }
+
+    /// The time of what a conversation waits for is over: why it ends, unless it waits for something else by now.
+    pub(crate) fn too_long(&self, id: ConnectionId, generation: u64) -> Option<Ends> {
+        let line = self.lines.get(&id).filter(|line| line.generation == generation)?;
+        Some(line.waits_for.map_or(Ends::Gone, |waits_for| line.conversation.too_long(waits_for)))
+    }
+
+    /// A conversation is over: its last words, if it has any.
+    pub(crate) fn leave(&mut self, id: ConnectionId, now: Instant, ends: Ends) -> Option<BytesMut> {
+        let mut line = self.lines.remove(&id)?;
+        line.conversation.leave(now, &ends);
+        let (rest, fatal) = line.conversation.last_words(ends)?;
+        let mut words = BytesMut::from(rest);
+        fatal.encode(&mut words).ok()?;
+        Some(words)
+    }
+}
+
+/// As the server's own task does it.
+fn serve_once(
+    conversation: &mut Conversation,
+    now: Instant,
+    received: &[u8],
+    write: &mut impl FnMut(&[u8]) -> io::Result<usize>,
+) -> Result<(), Ends> {
+    let (read, _) = conversation.listen();
+    read.extend_from_slice(received);
+    if conversation.is_blocked() {
+        conversation.write(&mut *write)?;
+    }
+    conversation.turn(now, !received.is_empty())?;
+    conversation.write(&mut *write)?;
+    while conversation.is_paused() && !conversation.is_blocked() {
+        conversation.turn(now, false)?;
+        conversation.write(&mut *write)?;
+    }
+    Ok(())
+}
+
+/// The whole frames of what was written, each as its bytes.
+fn whole_frames(written: &mut BytesMut) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    while let Some(len) = next_frame(written) {
+        frames.push(written[..len].to_vec());
+        written.advance(len);
+    }
+    frames
+}
+
+fn next_frame(written: &BytesMut) -> Option<usize> {
+    let frame: Option<Frame<'_>> = cut(written, FRAME_LEN_MAX).expect("a server writes frames");
+    frame.map(|frame| frame.len)
+}
+
+/// The limits of a house with a mistake in it, perhaps.
+pub(crate) fn limits(options: &super::options::Options, planted: Planted) -> Limits {
+    Limits {
+        waiting_a_resource: options.waiting_a_resource,
+        locks_a_session: options.locks_a_session,
+        waiting_a_session: options.waiting_a_session,
+        planted,
+        ..Limits::default()
+    }
+}
