@@ -187,6 +187,11 @@ impl<L: Clone> Locks<L> {
         waits
     }
 
+    /// Does it wait for a conversion, as far as is known?
+    pub(super) fn is_converting(&mut self, handle: Handle) -> bool {
+        self.entry(handle).is_some_and(|entry| matches!(entry.call, Call::Converting { .. }))
+    }
+
     /// A release is about to be sent whose answer somebody awaits; false if it was sent before or there is no lock.
     pub(super) fn releases(&mut self, handle: Handle) -> bool {
         self.releases_as(handle, Release::Awaited)

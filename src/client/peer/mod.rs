@@ -300,9 +300,7 @@ impl<L: Clone> Peer<L> {
     pub fn abandon(&mut self, ticket: Ticket) {
         let Ok(stream) = self.stream() else { return };
         if stream.locks.is_live(ticket) {
-            for handle in stream.locks.abandon(ticket.handle) {
-                stream.release_quietly(handle);
-            }
+            stream.abandon(ticket.handle);
         }
     }
 

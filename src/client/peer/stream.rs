@@ -12,8 +12,8 @@ use crate::client::{
 };
 use bytes::{Bytes, BytesMut};
 use enq_protocol::{
-    vocabulary::{Handle, Status},
-    wire::{self, Answer, Event, FRAME_LEN_MAX, HEADER_LEN, Opened, Reply, Request, Welcome},
+    vocabulary::{Flags, Handle, Status},
+    wire::{self, Answer, Cancel, Event, FRAME_LEN_MAX, HEADER_LEN, Opened, Reply, Request, Welcome},
 };
 use std::{collections::VecDeque, mem, time::Duration};
 
@@ -424,6 +424,19 @@ impl<L: Clone> Stream<L> {
     /// Says the releases that nobody awaits.
     fn send_releases_due(&mut self) {
         for handle in self.locks.take_releases_due() {
+            self.release_quietly(handle);
+        }
+    }
+
+    /// Nobody answers for this lock any more: it is released. A conversion is withdrawn first, for the release is refused
+    /// while others stand on the lock, and then it would be granted what nobody wants.
+    pub(super) fn abandon(&mut self, handle: Handle) {
+        if self.locks.is_converting(handle) && self.locks.cancels(handle) {
+            let cancel = Cancel { handle, flags: Flags::NONE };
+            let sent = self.ask(&Request::Cancel(cancel), About::Cancel(handle));
+            debug_assert!(sent.is_ok(), "a cancel fits into a frame");
+        }
+        for handle in self.locks.abandon(handle) {
             self.release_quietly(handle);
         }
     }

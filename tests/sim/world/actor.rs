@@ -238,7 +238,12 @@ fn cancel(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
 }
 
 fn give_up(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
-    let lock = some_lock(client, stage, |held| matches!(held.doing, Doing::Asking | Doing::Holding))?;
+    let lock = some_lock(client, stage, |held| held.doing != Doing::Releasing)?;
+    // A guard that others stand on as well outlives its application, with what was asked of it.
+    let converts = client.locks.get(&lock).is_some_and(|held| matches!(held.doing, Doing::Converting { .. }));
+    if converts && client.levels.contains_key(&lock) {
+        return None;
+    }
     client.give_up(lock);
     Some(format!("gives {lock} up"))
 }

@@ -59,6 +59,7 @@ impl Held {
 pub(crate) struct Level {
     pub(crate) place: usize,
     pub(crate) ticket: Ticket,
+    /// What may be counted on.
     pub(crate) mode: LockMode,
     leaves: BTreeSet<u64>,
 }
@@ -283,7 +284,8 @@ impl Client {
         for ((ticket, lock), place) in self.peer.take_over(ticket, levels).into_iter().zip(path) {
             let mode = levels.iter().find(|level| level.handle == ticket.handle).map(|level| level.mode);
             let Some(mode) = mode else { continue };
-            self.given_up.remove(&lock);
+            // One that was given up may be on its way down: it is there to stand on, and for nothing else.
+            let mode = if self.given_up.remove(&lock) { LockMode::Nl } else { mode };
             let level = Level { place, ticket, mode, leaves: BTreeSet::new() };
             self.levels.entry(lock).or_insert(level).leaves.insert(leaf);
         }
