@@ -428,21 +428,21 @@ impl<L: Clone> Stream<L> {
         }
     }
 
-    /// Nobody answers for this lock any more: it is released. A conversion is withdrawn first, for the release is refused
-    /// while others stand on the lock, and then it would be granted what nobody wants.
+    /// Nobody answers for this lock any more: it is released.
     pub(super) fn abandon(&mut self, handle: Handle) {
-        if self.locks.is_converting(handle) && self.locks.cancels(handle) {
-            let cancel = Cancel { handle, flags: Flags::NONE };
-            let sent = self.ask(&Request::Cancel(cancel), About::Cancel(handle));
-            debug_assert!(sent.is_ok(), "a cancel fits into a frame");
-        }
         for handle in self.locks.abandon(handle) {
             self.release_quietly(handle);
         }
     }
 
-    /// Says a release that `locks` has noted.
+    /// Says a release that `locks` has noted. A conversion is withdrawn first: the release is refused while sublocks stand
+    /// on the lock, and then it would be granted what nobody wants.
     pub(super) fn release_quietly(&mut self, handle: Handle) {
+        if self.locks.is_converting(handle) && self.locks.cancels(handle) {
+            let cancel = Cancel { handle, flags: Flags::NONE };
+            let sent = self.ask(&Request::Cancel(cancel), About::Cancel(handle));
+            debug_assert!(sent.is_ok(), "a cancel fits into a frame");
+        }
         // A release without a value always fits into a frame.
         let sent = self.ask(&Request::Deq(super::plain_release(handle)), About::Release(handle));
         debug_assert!(sent.is_ok(), "a release without a value fits into a frame");

@@ -221,9 +221,10 @@ fn who_held_a_lock_when_the_lease_ran_out_has_lost_it_and_who_waits_waits_on() {
     scene.peer.abandon(held);
 
     scene.resume(4).unwrap();
-    assert_eq!(scene.says(), "5 deq 2, 6 deq 1", "the server was late: they are released");
+    assert_eq!(scene.says(), "5 cancel 2, 6 deq 2, 7 deq 1", "the server was late: they are released");
     assert_eq!(scene.peer.state(scene.now), LockState::Safe);
     scene.answer(Reply::Granted(grant(2, 9)));
+    scene.answer(Reply::Done { status: Status::CancelGrant });
     scene.answer(RELEASED);
     scene.answer(RELEASED);
     scene.event(Event::Granted(grant(3, 7)));
