@@ -231,7 +231,7 @@ fn who_held_a_lock_when_the_lease_ran_out_has_lost_it_and_who_waits_waits_on() {
     assert_eq!(scene.told(), ["waits granted later EX"], "the conversion's grant is nobody's any more");
     assert_eq!(scene.peer.lock_count(), 1);
     let again = scene.enq("again");
-    assert_eq!((again.handle.number(), scene.says().as_str()), (1, "7 enq 1"));
+    assert_eq!((again.handle.number(), scene.says().as_str()), (1, "8 enq 1"));
 }
 
 #[test]
