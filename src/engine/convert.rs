@@ -198,7 +198,8 @@ impl Shard {
         let resource = self.locks[slot].resource;
         self.resources[resource].exchange(&mut self.locks[slot], LockMode::Nl);
         let lock = &mut self.locks[slot];
-        (lock.marks.demoted, lock.fence, lock.told) = (true, Fence::UNFENCED, ModeSet::EMPTY);
+        (lock.marks.demoted, lock.marks.spent) = (true, true);
+        (lock.fence, lock.told) = (Fence::UNFENCED, ModeSet::EMPTY);
         let said = Said::Demoted { handle: lock.handle };
         self.tell(slot, said, out);
         self.sweep_grants(resource, out);

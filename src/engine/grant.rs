@@ -160,6 +160,7 @@ impl Shard {
         lock.told = ModeSet::EMPTY;
         (lock.seq, lock.fence, lock.stamp, lock.since) = (seq, fence, stamp, now);
         let demoted = std::mem::take(&mut lock.marks.demoted);
+        lock.marks.spent = false;
         let (handle, request) = (lock.handle, lock.request);
         self.note_entry(slot);
         Grant {

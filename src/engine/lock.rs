@@ -100,6 +100,8 @@ pub(super) struct Marks {
     pub(super) pinned: bool,
     /// C5: its held mode was dropped to NL while it converts.
     pub(super) demoted: bool,
+    /// C5: a demotion took away what its seq stands for, until the next grant.
+    pub(super) spent: bool,
     /// U7: it has a deadline, kept in `deadlines`.
     pub(super) deadline: bool,
     /// A handle that the session register does not know yet leads here.

@@ -92,7 +92,7 @@ impl Shard {
         let mut holding = granted.chain(queues.conversion.iter(&self.locks, Which::Queue));
         // C5: what a demotion took away is no longer live, though its seq still stands at the lock. E4: nor is what a
         // dead session held.
-        let is_live = |marks: Marks| !marks.demoted && !marks.delayed;
+        let is_live = |marks: Marks| !marks.spent && !marks.delayed;
         holding.any(|slot| self.locks[slot].seq == seq && is_live(self.locks[slot].marks))
     }
 
@@ -272,6 +272,29 @@ mod tests {
         let end =
             Statistics { timeouts: 1, deq: 2, locks: 0, resources: 0, converting: 0, waiting: 0, ..midway };
         assert_eq!(story.shard.statistics(), end);
+    }
+
+    /// C5: a conversion that is cancelled gives back NL, not what the demotion took away.
+    #[test]
+    fn the_seq_of_a_demoted_lock_is_never_live_again() {
+        let mut story = Story { shard: Shard::new(0, Limits::default(), 1, 1), now_ms: 0 };
+        story.enq(1, LockMode::Cw, Flags::NONE, None);
+        story.enq(2, LockMode::Cr, Flags::NONE, None);
+        let name = ResourceName::new(b"X").unwrap();
+        let path = std::slice::from_ref(&name);
+        let LockRef::Id(id) = story.lock(1) else { panic!("it has an id") };
+        let seq = story.shard.show_lock(Instant::START, id).expect("it is there").seq;
+        assert!(story.shard.is_live(LockspaceId(0), path, seq));
+        story.convert(2, LockMode::Pr, Flags::NONE);
+        story.convert(1, LockMode::Ex, Flags::CONVDEADLK);
+        assert!(!story.shard.is_live(LockspaceId(0), path, seq), "it was demoted");
+        let (session, lock) = (SessionId(1), story.lock(1));
+        story.step(Input::Cancel { session, lock, flags: Flags::NONE });
+        assert!(!story.shard.is_live(LockspaceId(0), path, seq), "it holds NL now");
+        story.deq(2);
+        story.convert(1, LockMode::Cw, Flags::NONE);
+        let seq = story.shard.show_lock(Instant::START, id).expect("it is there").seq;
+        assert!(story.shard.is_live(LockspaceId(0), path, seq), "a new grant is another matter");
     }
 
     /// A list that is too long is cut short, and says how long it is.
