@@ -28,6 +28,15 @@ async fn answer(speaker: &mut Speaker) -> Reply {
     }
 }
 
+/// Takes what is said until the request is answered; a wait may end meanwhile, well or badly.
+async fn answer_amid_events(speaker: &mut Speaker) -> Reply {
+    loop {
+        if let FromServer::Answer(answer) = speaker.next().await {
+            return answer.reply;
+        }
+    }
+}
+
 /// Waits until the lock is granted.
 async fn grant(speaker: &mut Speaker) {
     loop {
@@ -96,15 +105,10 @@ async fn live(mut speaker: Speaker, seed: u64) {
     assert!(matches!(last, Reply::Granted(_) | Reply::Queued { .. }), "{last:?}");
     // An up-conversion may wait for ever, or be refused; the end of the session ends it.
     speaker.send(&convert(1, Ex, NONE)).await;
-    let _ = answer(&mut speaker).await;
+    let _ = answer_amid_events(&mut speaker).await;
     if seed.is_multiple_of(2) {
         speaker.send(&Request::Close).await;
-        loop {
-            if let FromServer::Answer(closed) = speaker.next().await {
-                assert_eq!(done(closed.reply), Status::Done);
-                return;
-            }
-        }
+        assert_eq!(done(answer_amid_events(&mut speaker).await), Status::Done);
     }
 }
 
