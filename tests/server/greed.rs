@@ -1,6 +1,9 @@
 //! Who takes too much: of the window, of time, of places.
 
-use crate::speaker::{Speaker, convert, encoded, hello, looked, refused, root, server, session, soon};
+use crate::speaker::{
+    Speaker, convert, deq, done, encoded, granted, handle, hello, looked, refused, root, server, session,
+    soon,
+};
 use enq::server::{Config, DoorLimits, Patience, Server};
 use enq_protocol::{
     vocabulary::{
@@ -8,7 +11,7 @@ use enq_protocol::{
         LockMode::{Ex, Nl},
         Status,
     },
-    wire::{FromServer, Look, Request, Seen},
+    wire::{Cancel, FromServer, Look, Request, Seen},
 };
 use std::time::Duration;
 
@@ -30,6 +33,37 @@ async fn a_window_that_is_overrun_closes_the_connection() {
     }
     assert_eq!(speaker.end_status().await, Some(Status::Flow));
     assert!(server.table().session(id).is_some(), "the session lives on");
+}
+
+/// A lock and its cancel, over and over, without ever acknowledging what is said of them.
+#[tokio::test]
+async fn a_flood_of_locks_and_cancels_is_a_window_that_is_overrun() {
+    let server = server().await;
+    let mut holder = Speaker::opened(&server).await;
+    granted(holder.enq(1, "a", Ex, NONE).await);
+    let (mut speaker, id) = Speaker::opened_as(&server, session(15_000, false)).await;
+    let mut burst = Vec::new();
+    for _ in 0..600 {
+        let cancel = Request::Cancel(Cancel { handle: handle(1), flags: NONE });
+        for request in [root(1, "a", Ex, NONE), cancel] {
+            speaker.last += 1;
+            burst.extend(encoded(&request, speaker.last, 0));
+        }
+    }
+    speaker.write(&burst).await;
+    let mut answers = 0;
+    let status = loop {
+        match speaker.next().await {
+            FromServer::Answer(_) => answers += 1,
+            FromServer::Fatal(fatal) => break fatal.status,
+            _ => {}
+        }
+    };
+    assert_eq!((answers, status), (1_024, Status::Flow), "what is inside the window is answered");
+    assert!(server.table().session(id).is_some(), "the session lives on");
+    assert_eq!(server.statistics().waiting, 0, "and every one was cancelled");
+    // Others are served as before.
+    assert_eq!(done(holder.ask(&deq(1, NONE)).await), Status::Released);
 }
 
 #[tokio::test]
