@@ -291,7 +291,7 @@ pub struct PolicyArgs {
     /// When a conversion deadlock is refused: at once, or by the search as on VMS
     #[arg(long, value_name = "WHEN", value_enum)]
     pub conversion_deadlock: Option<WhenRefused>,
-    /// How long a request waits before a deadlock search starts for it; 0 for never
+    /// How long a request waits before a deadlock search starts for it, 10ms to 1h; 0 for never
     #[arg(long, value_name = "DUR", value_parser = duration::parse)]
     pub deadlock_wait: Option<Duration>,
     /// The longest time a request may wait; 0 for no limit
@@ -306,6 +306,20 @@ pub struct PolicyArgs {
     /// How long the locks of a session that died go on blocking, at most 60s; 0 for not at all
     #[arg(long, value_name = "DUR", value_parser = duration::parse)]
     pub lock_delay: Option<Duration>,
+    /// Which request of a deadlock is refused, after the lowest deadlock priority
+    #[arg(long, value_name = "WHO", value_enum)]
+    pub deadlock_victim: Option<Victim>,
+}
+
+/// Which request of a deadlock is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Victim {
+    /// The one that began to wait last.
+    Youngest,
+    /// That of the session with the fewest locks.
+    FewestLocks,
+    /// None: the deadlock is recorded and stays.
+    ReportOnly,
 }
 
 /// When a conversion deadlock is refused.

@@ -5,12 +5,12 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use enq_protocol::vocabulary::{ConversionDeadlock, LockspaceView, ModeSet, Policy};
+use enq_protocol::vocabulary::{ConversionDeadlock, LockspaceView, ModeSet, Policy, VictimRule};
 
 use super::{
-    args::{Format, PolicyArgs, Reach, SpaceVerb, WhenRefused},
+    args::{Format, PolicyArgs, Reach, SpaceVerb, Victim, WhenRefused},
     ask,
-    duration::ms,
+    duration::{ms, show_ms},
     exit::Failure,
     render, words,
 };
@@ -91,6 +91,14 @@ fn changed(mut policy: Policy, named: &PolicyArgs) -> Result<Policy, Failure> {
     }
     if let Some(wait) = named.deadlock_wait {
         policy.deadlock_wait_ms = milliseconds(wait)?;
+        if !matches!(policy.deadlock_wait_ms, 0 | 10..=3_600_000) {
+            let cause =
+                format!("a deadlock wait is 10ms to 1h, or 0 for never; this is {}", show_ms(ms(wait)));
+            return Err(Failure::usage(
+                cause,
+                "deadlocks that are only to be told: --deadlock-victim report-only",
+            ));
+        }
     }
     if let Some(wait) = named.wait_max {
         policy.wait_ms_max = milliseconds(wait)?;
@@ -103,6 +111,13 @@ fn changed(mut policy: Policy, named: &PolicyArgs) -> Result<Policy, Failure> {
     }
     if let Some(delay) = named.lock_delay {
         policy.lock_delay_ms = milliseconds(delay)?;
+    }
+    if let Some(victim) = named.deadlock_victim {
+        policy.deadlock_victim = match victim {
+            Victim::Youngest => VictimRule::Youngest,
+            Victim::FewestLocks => VictimRule::FewestLocks,
+            Victim::ReportOnly => VictimRule::ReportOnly,
+        };
     }
     Ok(policy)
 }

@@ -5,7 +5,7 @@
 
 use enq_protocol::vocabulary::{
     ConversionDeadlock, Edge, EdgeWhy, LockView, LockspaceView, Policy, Queue, ResourceName, SessionId,
-    SessionView,
+    SessionView, VictimRule,
 };
 use serde_json::{Value, json};
 
@@ -243,7 +243,7 @@ pub(super) fn value_json(value: &enq_protocol::vocabulary::ValueBlock) -> Value 
 }
 
 /// The columns of a list of lockspaces.
-pub(super) const SPACE_COLUMNS: [Column; 13] = [
+pub(super) const SPACE_COLUMNS: [Column; 14] = [
     Column("SPACE", false),
     Column("NAME", false),
     Column("VERSION", false),
@@ -257,6 +257,7 @@ pub(super) const SPACE_COLUMNS: [Column; 13] = [
     Column("MODES", true),
     Column("REASON REQUIRED", true),
     Column("LOCK-DELAY", true),
+    Column("DEADLOCK VICTIM", true),
 ];
 
 /// One lockspace in a list.
@@ -278,6 +279,7 @@ pub(super) fn space_item(space: &LockspaceView) -> Item {
         policy.modes.iter().map(|mode| mode.letters()).collect::<Vec<_>>().join(","),
         policy.reason_required.to_string(),
         or(policy.lock_delay_ms, "none"),
+        victim_rule(policy).into(),
     ];
     Item { name: space.name.to_string(), json: space_json(space), cells }
 }
@@ -301,6 +303,7 @@ pub(super) fn space_json(space: &LockspaceView) -> Value {
             "modes": policy.modes.iter().map(|mode| mode.letters()).collect::<Vec<_>>(),
             "reason_required": policy.reason_required,
             "lock_delay_ms": policy.lock_delay_ms,
+            "deadlock_victim": victim_rule(policy),
         },
     })
 }
@@ -309,5 +312,13 @@ fn conversion_deadlock(policy: &Policy) -> &'static str {
     match policy.conversion_deadlock {
         ConversionDeadlock::Immediate => "immediate",
         ConversionDeadlock::Timed => "timed",
+    }
+}
+
+fn victim_rule(policy: &Policy) -> &'static str {
+    match policy.deadlock_victim {
+        VictimRule::Youngest => "youngest",
+        VictimRule::FewestLocks => "fewest-locks",
+        VictimRule::ReportOnly => "report-only",
     }
 }

@@ -49,9 +49,9 @@ pub use connection::DEFAULT_PORT;
 pub use enq_protocol::{
     vocabulary::{
         ConversionDeadlock, Counter, DeadlockView, Edge, EdgeWhy, Fence, Flags, Grant, Handle, LockFilter,
-        LockId, LockMode, LockView, LockspaceId, LockspaceView, ModeSet, NameError, Owner, PathLevel, Policy,
-        Queue, ResourceName, ResourceView, Scanned, Seq, SessionId, SessionView, Statistics, Status,
-        ValueBlock, WaitView,
+        LockId, LockMode, LockView, LockspaceId, LockspaceView, ModeSet, NEVER_REFUSED, NameError, Owner,
+        PathLevel, Policy, Queue, ResourceName, ResourceView, Scanned, Seq, SessionId, SessionView,
+        Statistics, Status, ValueBlock, VictimRule, WaitView,
     },
     wire::Welcome,
 };

@@ -114,7 +114,8 @@ macro_rules! terms {
             self
         }
 
-        /// The lowest priority on a deadlock's cycle is refused; 0 unless told otherwise.
+        /// The deadlock priority: of the requests of a deadlock the one with the lowest is refused, never one with
+        /// [`NEVER_REFUSED`](enq_protocol::vocabulary::NEVER_REFUSED). 0 unless told otherwise, for each request anew.
         pub fn priority(mut self, priority: u8) -> Self {
             self.terms.priority = priority;
             self

@@ -15,7 +15,7 @@ use crate::engine::{
     deadlock::{Copied, Cycle, Due, Rule, Wait, search},
 };
 use enq_protocol::vocabulary::{
-    DeadlockView, LockId, LockspaceId, SessionId, SessionView, Stamp, Status, WaitView,
+    DeadlockView, LockId, LockspaceId, Policy, SessionId, SessionView, Stamp, Status, WaitView,
 };
 use parking_lot::Mutex;
 use std::{
@@ -198,8 +198,9 @@ impl Table {
 
     fn rules(&self) -> BTreeMap<LockspaceId, Rule> {
         let policies = self.policies();
-        let rule = |wait_ms| Rule { wait_ms, ..Rule::default() };
-        policies.into_iter().map(|(space, policy)| (space, rule(policy.deadlock_wait_ms))).collect()
+        let rule =
+            |policy: &Policy| Rule { victim: policy.deadlock_victim, wait_ms: policy.deadlock_wait_ms };
+        policies.into_iter().map(|(space, policy)| (space, rule(&policy))).collect()
     }
 
     fn locks_of(&self, session: SessionId) -> u32 {

@@ -43,6 +43,39 @@ async fn a_deadlock_is_searched_for_shown_and_told_to_the_one_who_is_refused() {
     looks(&server).await;
 }
 
+#[tokio::test]
+async fn who_is_refused_is_said_by_the_lockspace_and_by_the_request() {
+    let server = Server::start().await;
+    for (wait, good) in [("9ms", false), ("10ms", true), ("1h", true), ("61m", false), ("0", true)] {
+        let set = server.done(&["space", "set", "default", "--deadlock-wait", wait]).await;
+        assert_eq!(set.status.code(), Some(if good { 0 } else { 64 }), "{wait}: {set:?}");
+        assert!(good || said(&set).contains("10ms to 1h, or 0 for never"), "{}", said(&set));
+    }
+    let made =
+        server.json(&["space", "create", "b", "--deadlock-victim", "fewest-locks", "-o", "json"]).await;
+    assert_eq!(made["spaces"][0]["policy"]["deadlock_victim"], "fewest-locks");
+    let set = server.done(&["space", "set", "b", "--deadlock-victim", "report-only"]).await;
+    assert!(set.status.success(), "{set:?}");
+    let shown = server.done(&["space", "show", "b"]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("DEADLOCK VICTIM") && shown.contains("report-only"), "{shown}");
+
+    let kept = Kept::open(&server, &[]).await;
+    let locked = kept.done(&["lock", "--deadlock-priority", "255", "a", "-o", "name"]).await;
+    let id = String::from_utf8_lossy(&locked.stdout).trim().to_owned();
+    assert_eq!(priority(&server).await, 255, "{locked:?}");
+    let converted = kept.done(&["convert", "--deadlock-priority", "7", &id, "PR"]).await;
+    assert_eq!(priority(&server).await, 7, "{converted:?}");
+    assert!(kept.done(&["session", "close"]).await.status.success());
+}
+
+/// The deadlock priority of the only lock there is.
+async fn priority(server: &Server) -> u64 {
+    let listed = server.json(&["ls", "-o", "json"]).await;
+    let [lock] = &listed["locks"].as_array().expect("a list")[..] else { panic!("{listed}") };
+    lock["priority"].as_u64().expect("a number")
+}
+
 async fn looks(server: &Server) {
     let listed = server.json(&["deadlocks", "ls", "-o", "json"]).await;
     let [deadlock] = &listed["deadlocks"].as_array().expect("a list")[..] else { panic!("{listed}") };

@@ -51,7 +51,7 @@ async fn a_keeper_holds_nothing_of_whoever_opened_it() {
 async fn a_grant_that_nobody_took_is_given_back() {
     let server = Server::start().await;
     let kept = Kept::open(&server, &[]).await;
-    let ask = r#"{"version":1,"ask":"lock","space":"default","path":"x","is_path":false,"mode":"EX","wait":"no","reason":""}"#;
+    let ask = r#"{"version":2,"ask":"lock","space":"default","path":"x","is_path":false,"mode":"EX","wait":"no","reason":"","priority":0}"#;
     let mut line = BufReader::new(UnixStream::connect(&kept.socket).await.expect("it listens"));
     line.write_all(format!("{ask}\n").as_bytes()).await.expect("it reads");
     let mut answer = String::new();
@@ -156,7 +156,7 @@ line = socket.socket(socket.AF_UNIX)
 line.settimeout(10)
 line.connect(sys.argv[1])
 try:
-    line.sendall(b'{"version":1,"ask":"close"}\n')
+    line.sendall(b'{"version":2,"ask":"close"}\n')
     print(len(line.recv(99)))
 except (BrokenPipeError, ConnectionResetError):
     print(0)

@@ -406,6 +406,7 @@ TYPES = {
     "no_flags": flags(0),
     "view_flags": Number(4, Flag),
     "why": choice(1),
+    "victim": choice(2),
 }
 
 # Types made of fields. Those further down use those further up; a plural is a list of the type.
@@ -416,7 +417,7 @@ RECORDS = {
     "level": "handle:handle lock:u64 mode:mode made:bool",
     "grant": "handle:handle lock:u64 mode:mode outcome:outcome seq:u64 fence:u64",
     "policy": "value_len_max:value_len fair:bool conversion_deadlock:why deadlock_wait_ms:deadlock_wait wait_ms_max:u32"
-    " modes:modes reason_required:bool lock_delay_ms:lock_delay",
+    " modes:modes reason_required:bool lock_delay_ms:lock_delay deadlock_victim:victim",
     "space_view": "lockspace:u32 name:name version:u64 policy:policy locks:u64 resources:u64",
     "lock_filter": "lockspace:option_u32 prefix:prefix root:option_name queue:option_u8 session:option_u64 orphans:bool"
     " older_than_ms:u64",

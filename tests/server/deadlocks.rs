@@ -4,8 +4,8 @@
 use crate::speaker::{Speaker, deq, done, granted, handle, root, server, soon};
 use enq_protocol::{
     vocabulary::{
-        DeadlockView, EdgeWhy, Flags, LockMode, LockMode::Ex, LockMode::Nl, LockMode::Pr, Owner, Policy,
-        Status,
+        DeadlockView, EdgeWhy, Flags, LockMode, LockMode::Ex, LockMode::Nl, LockMode::Pr, NEVER_REFUSED,
+        Owner, Policy, Status, VictimRule,
     },
     wire::{Administer, Answer, Convert, Enq, Event, FromServer, Look, Reply, Request, Seen, Space},
 };
@@ -50,8 +50,14 @@ async fn two_sessions_that_wait_for_each_other_are_told_apart() {
 
 /// From here on no request waits long enough to be searched for.
 async fn search_only_when_asked(speaker: &mut Speaker) {
+    decide(speaker, |policy| policy.deadlock_wait_ms = 0).await;
+}
+
+/// Changes the policy of the default lockspace.
+async fn decide(speaker: &mut Speaker, change: impl FnOnce(&mut Policy)) {
     let Seen::Spaces(spaces) = speaker.look(Look::Spaces).await else { panic!("no lockspaces") };
-    let policy = Policy { deadlock_wait_ms: 0, ..spaces[0].policy };
+    let mut policy = spaces[0].policy.clone();
+    change(&mut policy);
     let set = Space::Set { lockspace: spaces[0].lockspace, version: spaces[0].version, policy };
     let reply = speaker.ask(&Request::Space(set)).await;
     assert!(matches!(reply, Reply::Space(_)), "{reply:?}");
@@ -118,6 +124,47 @@ async fn an_operator_does_not_wait_and_sees_what_was_found() {
     assert_eq!((refused.waiting.handle, refused.blocker.handle), (handle(303), handle(300)));
     assert_eq!((refused.waiting.requested, refused.blocker.granted), (Some(Ex), Some(Ex)));
     assert_eq!(refused.why, EdgeWhy::Held);
+}
+
+#[tokio::test]
+async fn the_lockspace_says_who_is_refused() {
+    let server = server().await;
+    let (mut operator, mut poor) = (Speaker::greeted(&server).await, Speaker::opened(&server).await);
+    let mut rich = Speaker::opened(&server).await;
+    search_only_when_asked(&mut poor).await;
+    granted(poor.enq(1, "left", Ex, NONE).await);
+    for (number, name) in [(1, "right"), (3, "more"), (4, "and more")] {
+        granted(rich.enq(number, name, Ex, NONE).await);
+    }
+    queued(&mut poor, &root(2, "right", Ex, NONE)).await;
+    queued(&mut rich, &root(2, "left", Ex, NONE)).await;
+
+    decide(&mut poor, |policy| policy.deadlock_victim = VictimRule::ReportOnly).await;
+    assert_eq!(scan(&mut operator).await, (1, vec![1]), "it is told");
+    let (told, _) = records(&mut operator, None, 1).await;
+    assert_eq!((told[0].number, told[0].refused), (1, None), "and not broken");
+    assert_eq!(scan(&mut operator).await, (0, vec![]), "nor told again");
+
+    decide(&mut poor, |policy| policy.deadlock_victim = VictimRule::FewestLocks).await;
+    assert_eq!(scan(&mut operator).await, (1, vec![2]));
+    let Event::Ended { handle: refused, status, record, .. } = poor.event().await else { panic!("refused") };
+    assert_eq!((refused, status, record), (handle(2), Status::Deadlock, 2), "the elder, for it has less");
+}
+
+#[tokio::test]
+async fn a_request_of_the_highest_priority_is_never_refused() {
+    let server = server().await;
+    let (mut operator, mut elder) = (Speaker::greeted(&server).await, Speaker::opened(&server).await);
+    let mut younger = Speaker::opened(&server).await;
+    search_only_when_asked(&mut elder).await;
+    granted(elder.enq(1, "left", Ex, NONE).await);
+    granted(younger.enq(1, "right", Ex, NONE).await);
+    queued(&mut elder, &root(2, "right", Ex, NONE)).await;
+    let Request::Enq(enq) = root(2, "left", Ex, NONE) else { panic!("a new request") };
+    queued(&mut younger, &Request::Enq(Enq { priority: NEVER_REFUSED, ..enq })).await;
+    assert_eq!(scan(&mut operator).await, (1, vec![1]));
+    let Event::Ended { handle: refused, status, .. } = elder.event().await else { panic!("refused") };
+    assert_eq!((refused, status), (handle(2), Status::Deadlock), "the elder, for the younger is spared");
 }
 
 /// The elder of the ring is granted when the younger releases what it held.

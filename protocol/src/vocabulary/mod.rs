@@ -18,7 +18,7 @@ pub use grant::{Grant, PathLevel};
 pub use id::{Fence, Handle, LockId, LockspaceId, Owner, Place, Seq, Serial, SessionId, Stamp};
 pub use mode::{LockMode, ModeSet};
 pub use name::{NAME_LEN_MAX, NameError, ResourceName};
-pub use policy::{ConversionDeadlock, LOCK_DELAY_MS_MAX, Policy};
+pub use policy::{ConversionDeadlock, LOCK_DELAY_MS_MAX, NEVER_REFUSED, Policy, VictimRule};
 pub use status::{Status, StatusRow};
 pub use value_block::{VALUE_LEN_DEFAULT, VALUE_LEN_MAX, ValueBlock};
 pub use view::{

@@ -5,6 +5,9 @@ use super::{LockMode, ModeSet, VALUE_LEN_DEFAULT};
 /// The longest lock-delay.
 pub const LOCK_DELAY_MS_MAX: u32 = 60_000;
 
+/// A request with this deadlock priority is never refused to break a deadlock (rule D4).
+pub const NEVER_REFUSED: u8 = u8::MAX;
+
 /// When a conversion deadlock on one resource is refused (rule D1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConversionDeadlock {
@@ -13,6 +16,18 @@ pub enum ConversionDeadlock {
     Immediate,
     /// By the deadlock search, as VMS does: both conversions queue.
     Timed,
+}
+
+/// What a lockspace says of the victims among its requests (rule D4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VictimRule {
+    /// The lowest priority, and of those the youngest request.
+    #[default]
+    Youngest,
+    /// The lowest priority, and of those the one whose session has the fewest locks.
+    FewestLocks,
+    /// None: deadlocks are told and not broken.
+    ReportOnly,
 }
 
 /// What an operator decides for a lockspace.
@@ -34,6 +49,8 @@ pub struct Policy {
     pub reason_required: bool,
     /// How long the locks of a session that died go on blocking (rule E4): 0 to 60 s.
     pub lock_delay_ms: u32,
+    /// Which request is refused to break a deadlock (rule D4).
+    pub deadlock_victim: VictimRule,
 }
 
 impl Default for Policy {
@@ -47,6 +64,7 @@ impl Default for Policy {
             modes: LockMode::ALL.into_iter().fold(ModeSet::EMPTY, ModeSet::with),
             reason_required: false,
             lock_delay_ms: 0,
+            deadlock_victim: VictimRule::Youngest,
         }
     }
 }

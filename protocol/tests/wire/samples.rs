@@ -39,6 +39,7 @@ pub(crate) fn policy() -> Policy {
         modes: ModeSet::only(LockMode::Cr).with(LockMode::Ex),
         reason_required: true,
         lock_delay_ms: 5_000,
+        deadlock_victim: VictimRule::FewestLocks,
     }
 }
 

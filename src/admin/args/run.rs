@@ -43,6 +43,9 @@ pub struct Run {
     /// Why the lock is taken, for those who look
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// The deadlock priority, 0 to 255: of a deadlock the lowest is refused, 255 never
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub deadlock_priority: u8,
     /// From TERM to KILL when the lock is lost; at most half of the lease [default: a third of the lease, 10s at most]
     #[arg(long, value_name = "DUR", value_parser = duration::parse)]
     pub kill_after: Option<Duration>,

@@ -84,6 +84,9 @@ pub struct Ask {
     /// Why the lock is taken, for those who look
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// The deadlock priority, 0 to 255: of a deadlock the lowest is refused, 255 never
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub deadlock_priority: u8,
     /// The name is a path: a/b/c is c below b below a (\/ for a slash in a name)
     #[arg(long)]
     pub path: bool,
@@ -145,6 +148,9 @@ pub struct Convert {
     /// Wait at most this long, then exit 75
     #[arg(short, long, value_name = "DUR", value_parser = duration::parse)]
     pub wait: Option<Duration>,
+    /// The deadlock priority, 0 to 255: of a deadlock the lowest is refused, 255 never
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub deadlock_priority: u8,
     /// Store this in the value block: for a conversion from EX, or from PW to another mode than EX
     #[arg(long, value_name = "TEXT")]
     pub value: Option<OsString>,

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 use crate::admin::exit::{self, Failure};
 
 /// The version of the lines.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The longest line: a path of 128 names of 255 bytes, each byte of which may be escaped, with room to spare.
 const LEN_MAX: u64 = 256 << 10;
@@ -30,11 +30,15 @@ pub(super) enum Ask {
         mode: String,
         wait: Wait,
         reason: String,
+        /// The deadlock priority.
+        priority: u8,
     },
     Convert {
         id: String,
         mode: String,
         wait: Wait,
+        /// The deadlock priority.
+        priority: u8,
         /// The bytes to store, as hexadecimal digits.
         value: Option<String>,
     },
@@ -205,6 +209,7 @@ mod tests {
             mode: "EX".into(),
             wait: Wait::UpToMs(5),
             reason: "why\n".into(),
+            priority: 255,
         };
         let line = to_line(asked).unwrap();
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
@@ -213,9 +218,9 @@ mod tests {
 
     #[test]
     fn another_version_is_told_so() {
-        let later = of_line::<Ask>(b"{\"version\":2,\"ask\":\"sing\"}\n").unwrap_err();
-        assert!(later.cause.contains("version 2"), "{}", later.cause);
-        assert!(of_line::<Ask>(b"{\"version\":1,\"ask\":\"sing\"}\n").is_err());
+        let later = of_line::<Ask>(b"{\"version\":3,\"ask\":\"sing\"}\n").unwrap_err();
+        assert!(later.cause.contains("version 3"), "{}", later.cause);
+        assert!(of_line::<Ask>(b"{\"version\":2,\"ask\":\"sing\"}\n").is_err());
         assert!(of_line::<Ask>(b"GET / HTTP/1.1\r\n").is_err());
     }
 

@@ -102,7 +102,9 @@ impl Locks {
 
     /// Asks for a lock and keeps it. When `cancel` is cancelled the request is withdrawn.
     pub(super) async fn lock(&self, ask: Ask, cancel: CancellationToken) -> Result<Grant, Failure> {
-        let Ask::Lock { space, path, is_path, mode, wait, reason } = ask else { return Err(nonsense()) };
+        let Ask::Lock { space, path, is_path, mode, wait, reason, priority } = ask else {
+            return Err(nonsense());
+        };
         self.alive().await?;
         let path = ResourceName::path_from_printable(&path).map_err(|_| nonsense())?;
         let wanted = Wanted { path: path.clone(), mode: of_letters(&mode)?, is_first: true };
@@ -114,6 +116,7 @@ impl Locks {
             mode: wanted.mode,
             wait: of_line(wait),
             reason: reason.as_bytes(),
+            priority,
             handle: handle.clone(),
             cancel: cancel.clone(),
         };
@@ -207,7 +210,7 @@ impl Locks {
 
     /// Converts a lock. When `cancel` is cancelled the conversion is withdrawn, and the lock stays as it was.
     pub(super) async fn convert(&self, ask: Ask, cancel: CancellationToken) -> Result<Grant, Failure> {
-        let Ask::Convert { id, mode, wait, value } = ask else { return Err(nonsense()) };
+        let Ask::Convert { id, mode, wait, priority, value } = ask else { return Err(nonsense()) };
         self.alive().await?;
         let (id, mode) = (of_id(&id)?, of_letters(&mode)?);
         let value = of_digits(value)?;
@@ -218,7 +221,7 @@ impl Locks {
             self.put_back(id, lock);
             return Err(Failure::usage(cause, "the value block is stored when a lock leaves PW or EX"));
         }
-        let conversion = lock.convert(mode).wait(of_line(wait)).cancel_on(cancel);
+        let conversion = lock.convert(mode).wait(of_line(wait)).priority(priority).cancel_on(cancel);
         let conversion = match value {
             Some(value) => conversion.store(value),
             // V1: a cell that stores needs a value; every other one reads, or does nothing.
@@ -338,6 +341,7 @@ struct Request<'a> {
     mode: LockMode,
     wait: Wait,
     reason: &'a [u8],
+    priority: u8,
     handle: Arc<OnceLock<Handle>>,
     cancel: CancellationToken,
 }
@@ -354,7 +358,7 @@ impl Request<'_> {
         macro_rules! ask {
             ($request:expr) => {{
                 let request = $request.mode(self.mode).reason(self.reason).wait(self.wait).read_value();
-                request.tell_handle(self.handle).cancel_on(self.cancel).await
+                request.priority(self.priority).tell_handle(self.handle).cancel_on(self.cancel).await
             }};
         }
         Ok(match (space, self.is_path) {

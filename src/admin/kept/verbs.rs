@@ -106,6 +106,7 @@ async fn take(reach: &Reach, asked: &args::Ask, wait: Wait) -> Result<(), Failur
                 mode: asked.mode().to_string(),
                 wait,
                 reason,
+                priority: asked.deadlock_priority,
             })
             .await?;
         print(asked.format, &grant)?;
@@ -124,6 +125,7 @@ pub(in crate::admin) async fn convert(convert: &Convert) -> Result<(), Failure> 
                 id: convert.id.to_string(),
                 mode: convert.mode.to_string(),
                 wait: wait(convert.no_wait, convert.wait),
+                priority: convert.deadlock_priority,
                 value: digits(convert.value.as_deref()),
             })
             .await?;

@@ -148,14 +148,14 @@ async fn request(
             Some(space) => space.lock_path(path),
             None => session.lock_path(path),
         };
-        request.mode(wanted.mode).reason(reason).wait(wait).into_future()
+        request.mode(wanted.mode).reason(reason).wait(wait).priority(run.deadlock_priority).into_future()
     } else {
         let name = wanted.path.first().map_or(&b""[..], ResourceName::as_bytes);
         let request = match space {
             Some(space) => space.lock(name),
             None => session.lock(name),
         };
-        request.mode(wanted.mode).reason(reason).wait(wait).into_future()
+        request.mode(wanted.mode).reason(reason).wait(wait).priority(run.deadlock_priority).into_future()
     };
     tokio::select! {
         biased;

@@ -18,8 +18,9 @@ mod search;
 mod victim;
 
 pub use copy::Copied;
+pub use enq_protocol::vocabulary::{NEVER_REFUSED, VictimRule};
 pub use search::{Due, search};
-pub use victim::{NEVER_REFUSED, Rule, VictimRule};
+pub use victim::Rule;
 
 use super::time::Instant;
 use enq_protocol::vocabulary::{EdgeWhy, Flags, LockId, LockMode, LockspaceId, Owner, Seq, SessionId, Stamp};

@@ -1,13 +1,10 @@
 //! Who is refused to break a cycle (rule D4): of the requests on it, never a granted lock.
 
 use super::{Due, Seat, Wait};
-use enq_protocol::vocabulary::{Flags, LockId, LockspaceId, SessionId, Stamp};
+use enq_protocol::vocabulary::{Flags, LockId, LockspaceId, NEVER_REFUSED, SessionId, Stamp, VictimRule};
 use std::cmp::Reverse;
 
 use super::super::time::Instant;
-
-/// A request with this deadlock priority is never refused to break a deadlock.
-pub const NEVER_REFUSED: u8 = u8::MAX;
 
 /// What a lockspace says of deadlocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,18 +19,6 @@ impl Default for Rule {
     fn default() -> Rule {
         Rule { victim: VictimRule::default(), wait_ms: 1_000 }
     }
-}
-
-/// What a lockspace says of the victims among its requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum VictimRule {
-    /// The lowest priority, and of those the youngest request.
-    #[default]
-    Youngest,
-    /// The lowest priority, and of those the one whose session has the fewest locks.
-    FewestLocks,
-    /// None: deadlocks are told and not broken.
-    ReportOnly,
 }
 
 /// Younger requests first. Stamps compare within a shard; across shards the time at which they began to wait does.

@@ -260,7 +260,7 @@ fn asked_policy(r: &mut Reader<'_>) -> Read<Policy> {
         ms => return Err(r.fail("deadlock_wait_ms", offset + 4, Fault::Limit { value: u64::from(ms) })),
     }
     if policy.lock_delay_ms > LOCK_DELAY_MS_MAX {
-        // The last of a policy, all of which has one length.
+        // Every field of a policy has one length.
         let value = u64::from(policy.lock_delay_ms);
         return Err(r.fail("lock_delay_ms", offset + 14, Fault::Limit { value }));
     }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::vocabulary::{
     ConversionDeadlock, Fence, Flags, Grant, Handle, LockId, LockMode, ModeSet, Owner, PathLevel, Policy,
-    Queue, ResourceName, Seq, ValueBlock,
+    Queue, ResourceName, Seq, ValueBlock, VictimRule,
 };
 use alloc::{boxed::Box, vec::Vec};
 
@@ -204,6 +204,13 @@ impl<'a> Reader<'a> {
         }
         let reason_required = self.bool("reason_required")?;
         let lock_delay_ms = self.u32("lock_delay_ms")?;
+        let offset = self.offset();
+        let deadlock_victim = match self.u8("deadlock_victim")? {
+            0 => VictimRule::Youngest,
+            1 => VictimRule::FewestLocks,
+            2 => VictimRule::ReportOnly,
+            number => return Err(self.fail("deadlock_victim", offset, Fault::BadChoice { number })),
+        };
         Ok(Policy {
             value_len_max,
             fair,
@@ -213,6 +220,7 @@ impl<'a> Reader<'a> {
             modes,
             reason_required,
             lock_delay_ms,
+            deadlock_victim,
         })
     }
 }
@@ -296,5 +304,10 @@ impl Writer<'_> {
         self.u8(policy.modes.iter().fold(0, |bits, mode| bits | mode_bit(mode)));
         self.bool(policy.reason_required);
         self.u32(policy.lock_delay_ms);
+        self.u8(match policy.deadlock_victim {
+            VictimRule::Youngest => 0,
+            VictimRule::FewestLocks => 1,
+            VictimRule::ReportOnly => 2,
+        });
     }
 }
