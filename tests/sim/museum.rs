@@ -60,6 +60,8 @@ pub(crate) enum Check {
     Stories,
     /// Whole worlds.
     Worlds,
+    /// A few dialogues of one client and a server, in which what is lost is chosen.
+    Dialogues,
     /// What is hard on a server: crowds, silence, announcements, repetition.
     Bounds,
 }
@@ -72,6 +74,7 @@ impl fmt::Display for Check {
             Check::Fences => "fences",
             Check::Stories => "stories",
             Check::Worlds => "worlds",
+            Check::Dialogues => "dialogues",
             Check::Bounds => "bounds",
         })
     }
@@ -90,6 +93,7 @@ impl Check {
             Check::Fences => fence::breaks(planted, 4),
             Check::Stories => stories::first_wrong(planted),
             Check::Worlds => world::first_wrong(1_000, WORLDS_MAX, plant),
+            Check::Dialogues => world::dialogues::first_wrong(plant),
             Check::Bounds => world::bounds::first_wrong(planted),
         };
         match history::quietly(|| catch_unwind(AssertUnwindSafe(look))) {
@@ -104,7 +108,7 @@ const WORLDS_MAX: u64 = 150;
 
 /// The mistakes, each with the checks that must find it.
 fn exhibits() -> Vec<(Plant, Vec<Check>)> {
-    use Check::{Bounds, Fences, Histories, SmallHistories, Stories, Worlds};
+    use Check::{Bounds, Dialogues, Fences, Histories, SmallHistories, Stories, Worlds};
     use peer::Mistake as Client;
     let server: [(Mistake, &[Check]); 20] = [
         (Mistake::GrantToTheDead, &[Histories, Stories, Worlds]),
@@ -117,21 +121,21 @@ fn exhibits() -> Vec<(Plant, Vec<Check>)> {
         (Mistake::DownConversionWakesNobody, &[Histories, SmallHistories, Stories, Worlds]),
         (Mistake::CancelDeniesTheGrant, &[Histories, SmallHistories, Stories]),
         (Mistake::LaterHoldersAreNotTold, &[Histories, Stories, Worlds]),
-        (Mistake::AcknowledgementTakesTooMuch, &[Worlds]),
-        (Mistake::RepeatsAreExecuted, &[Bounds]),
-        (Mistake::NoticesAreLostAtResume, &[Worlds]),
-        (Mistake::SupersededGoesOn, &[Worlds]),
+        (Mistake::AcknowledgementTakesTooMuch, &[Worlds, Dialogues]),
+        (Mistake::RepeatsAreExecuted, &[Dialogues, Bounds]),
+        (Mistake::NoticesAreLostAtResume, &[Worlds, Dialogues]),
+        (Mistake::SupersededGoesOn, &[Worlds, Dialogues]),
         (Mistake::LockDelayIsIgnored, &[Histories, Stories, Worlds]),
         (Mistake::RecoveryIsIgnored, &[Histories, Stories, Worlds]),
         (Mistake::AllLeasesEndInOneRound, &[Bounds]),
-        (Mistake::StallIsNotGivenBack, &[Worlds]),
+        (Mistake::StallIsNotGivenBack, &[Worlds, Dialogues]),
         (Mistake::OutputIsUnbounded, &[Bounds]),
         (Mistake::RoomForAnAnnouncement, &[Bounds]),
     ];
     let client: [(Client, &[Check]); 3] = [
-        (Client::RetriesWithANewNumber, &[Worlds]),
-        (Client::AsksOnlyOnce, &[Worlds]),
-        (Client::LeaseFromTheAnswer, &[Worlds]),
+        (Client::RetriesWithANewNumber, &[Worlds, Dialogues]),
+        (Client::AsksOnlyOnce, &[Worlds, Dialogues]),
+        (Client::LeaseFromTheAnswer, &[Worlds, Dialogues]),
     ];
     let server = server.map(|(mistake, checks)| (Plant::Server(mistake), checks.to_vec()));
     let client = client.map(|(mistake, checks)| (Plant::Client(mistake), checks.to_vec()));
@@ -185,6 +189,11 @@ fn planted_mistakes_are_found_by_stories() {
 #[test]
 fn planted_mistakes_are_found_by_worlds() {
     assert_eq!(missed(Check::Worlds), Vec::<String>::new());
+}
+
+#[test]
+fn planted_mistakes_are_found_by_dialogues() {
+    assert_eq!(missed(Check::Dialogues), Vec::<String>::new());
 }
 
 #[test]

@@ -20,7 +20,7 @@ const ENDS_A_ROUND_MAX: u64 = 256;
 /// What a server may keep of what a peer does not read.
 const UNREAD_MAX: usize = 17 * 1024 * 1024;
 
-fn server(planted: Planted) -> Server {
+pub(super) fn server(planted: Planted) -> Server {
     let options = Options::new(&mut StdRng::seed_from_u64(1));
     let limits = enq::engine::Limits { waiting_a_session: 10_000, ..limits(&options, planted) };
     let limits = enq::engine::Limits { waiting_a_resource: 10_000, locks_a_session: 100_000, ..limits };
@@ -28,7 +28,7 @@ fn server(planted: Planted) -> Server {
     Server::new(&make, Clock::new(0, 0), Instant(0))
 }
 
-fn open(peer: &mut Peer<u8>, ttl_ms: u32) {
+pub(super) fn open(peer: &mut Peer<u8>, ttl_ms: u32) {
     let open = OpenSession {
         name: "one of a crowd".into(),
         purpose: String::new(),
@@ -174,7 +174,7 @@ fn repetition(planted: Planted) -> Option<String> {
     first.and(second).err()
 }
 
-fn plain(handle: Handle) -> Enq<'static> {
+pub(super) fn plain(handle: Handle) -> Enq<'static> {
     Enq {
         handle,
         lockspace: LockspaceId(0),

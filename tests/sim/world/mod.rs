@@ -15,6 +15,7 @@ mod actor;
 pub(crate) mod bounds;
 mod client;
 mod clock;
+pub(crate) mod dialogues;
 mod drive;
 mod faults;
 mod heal;
