@@ -316,6 +316,21 @@ mod tests {
         assert_eq!(house.log.table().session_count(), all - ended(&house), "nobody who renewed has ended");
     }
 
+    #[test]
+    fn a_stall_is_counted_when_it_is_longer_than_a_quarter_of_a_second() {
+        let house = house();
+        let mut passing = Passing::new(Instant::START);
+        let mut counted = |now_ms| {
+            passing.round(&house, ms(now_ms));
+            let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+            (of(&house.metrics.stalls), of(&house.metrics.stalled_ms))
+        };
+        assert_eq!(counted(250), (0, 0));
+        assert_eq!(counted(501), (1, 251));
+        assert_eq!(counted(511), (1, 251));
+        assert_eq!(counted(3_511), (2, 3_251));
+    }
+
     /// Whoever kept sending is not ended for a silence that was the server's own, however long that was.
     #[test]
     fn a_stall_ends_nobody_who_kept_sending() {

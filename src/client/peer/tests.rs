@@ -7,6 +7,7 @@ use enq_protocol::{
 };
 use std::{mem, time::Duration};
 
+mod locks;
 mod resume;
 mod stream;
 

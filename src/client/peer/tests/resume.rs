@@ -258,6 +258,53 @@ fn a_path_that_is_lost_with_the_lease_goes_leaf_first_whether_or_not_its_guard_w
 }
 
 #[test]
+fn who_ends_the_session_loses_nothing_by_its_lease() {
+    let mut scene = Scene::new(100);
+    scene.enq("a");
+    scene.says();
+    scene.answer(Reply::Granted(grant(1, 5)));
+    scene.peer.close("close").unwrap();
+    scene.says();
+    scene.told();
+    scene.cut();
+    scene.lapses();
+    scene.resume(2).unwrap();
+    assert_eq!(scene.told(), Vec::<String>::new());
+    scene.answer(Reply::Done { status: Status::Done });
+    assert_eq!(scene.told(), ["close DONE"]);
+}
+
+#[test]
+fn a_session_of_an_earlier_process_goes_on_behind_its_last_request() {
+    let mut peer = Peer::new("test");
+    let now = Moment(1_000_000_000_000);
+    peer.take(now);
+    let mut scene = Scene { peer, now, number: 0, ack: 5, window: 100, tag: 1, told: Vec::new() };
+    let resume = Resume { session: SessionId(7), secret: [0; 16], received: 0 };
+    scene.peer.look(&Look::Resume(resume), "resume").unwrap();
+    assert_eq!(scene.says(), "resume");
+    scene.hear_resumed(5).unwrap();
+    scene.told();
+    scene.enq("a");
+    assert_eq!(scene.says(), "6 enq 1");
+    // Answers that the earlier process did not acknowledge concern nobody, and begin with whatever number.
+    let late = |number, request| {
+        let mut bytes = BytesMut::new();
+        Answer { request, place: Place(0), reply: queued(3) }.encode(number, 5, &mut bytes).unwrap();
+        bytes
+    };
+    scene.hear(late(8, 4)).unwrap();
+    scene.hear(late(9, 5)).unwrap();
+    assert!(scene.hear(late(11, 5)).is_err(), "number 10 is missing");
+    scene.number = 9;
+    scene.answer(Reply::Granted(grant(1, 5)));
+    assert_eq!(scene.told(), ["a granted EX"]);
+    assert_eq!(scene.peer.kept_answers(), 0, "nobody has waited for those");
+    scene.cut();
+    assert!(scene.resume(4).is_err(), "it forgot what it had executed");
+}
+
+#[test]
 fn a_parent_lock_that_is_lost_goes_after_the_request_that_waits_below_it() {
     let mut scene = Scene::new(100);
     scene.enq("parent");
@@ -317,8 +364,9 @@ fn which_losses_another_connection_helps_against() {
         scene.peer.disconnected(cause).is_err()
     };
     let ended = LossCause::Ended;
-    for cause in [ended(Status::Shutdown), ended(Status::TooSlow), ended(Status::Timeout)] {
-        assert!(!lost(cause));
+    let helps = [Status::Shutdown, Status::TooSlow, Status::Timeout, Status::NotLeader, Status::Unavailable];
+    for status in helps {
+        assert!(!lost(ended(status)), "{status}");
     }
     for status in
         [Status::Superseded, Status::SessionLost, Status::Flow, Status::Protocol, Status::FalseRetry]
@@ -339,6 +387,14 @@ fn which_losses_another_connection_helps_against() {
     let mut told = Vec::new();
     scene.peer.lose(cause, &mut told);
     assert_eq!(scene.peer.lost(), Some(&ended(Status::Session)));
+    // What is answered to RESUME itself counts as said, too.
+    let mut scene = Scene::new(100);
+    scene.cut();
+    scene.greet();
+    let mut bytes = BytesMut::new();
+    welcome(1).encode(&mut bytes).unwrap();
+    Seen::Refused(Status::NoSuchSession).encode(scene.tag, 0, &mut bytes).unwrap();
+    assert_eq!(scene.hear(bytes), Err(ended(Status::NoSuchSession)));
     // A session that is bound to its connection ends with it, and a connection without a session is nothing to go on with.
     let mut stranger: Peer<()> = Peer::new("test");
     assert!(stranger.disconnected(LossCause::Disconnected(String::new())).is_err());
@@ -375,6 +431,11 @@ fn a_connection_on_which_an_answer_is_due_for_a_third_of_the_lease_is_silent() {
     assert_eq!(scene.peer.silent_at(), Some(scene.now.plus(TTL / 3)), "something was heard");
     scene.answer(queued(2));
     assert_eq!(scene.peer.silent_at(), None, "nothing is due");
+    scene.peer.look(&Look::Ping, "ping").unwrap();
+    scene.says();
+    scene.pass(1_000);
+    scene.event(Event::Demoted { handle: handle(1) });
+    assert_eq!(scene.peer.silent_at(), Some(scene.now.plus(TTL / 3)), "the look is not answered");
     let mut bound = Scene::of(100, true);
     bound.enq("a");
     bound.says();

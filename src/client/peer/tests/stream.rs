@@ -23,6 +23,28 @@ fn what_the_window_does_not_admit_waits_in_order() {
 }
 
 #[test]
+fn the_window_is_one_of_bytes_too() {
+    let mut scene = Scene::new(1_000);
+    let a = scene.enq("a");
+    scene.says();
+    scene.answer(Reply::Granted(grant(1, 1)));
+    for _ in 0..600 {
+        let long = Convert { value: Some(&[0; VALUE_LEN_MAX]), ..convert(1) };
+        scene.peer.convert(a, long).unwrap();
+    }
+    let room = usize::try_from(welcome(1_000).window_bytes).unwrap();
+    let said = scene.peer.take(scene.now);
+    let one = wire::cut(&said, FRAME_LEN_MAX).unwrap().unwrap().len;
+    assert_eq!(said.len(), room / one * one, "as many as fit");
+    assert!(!scene.peer.has_outgoing());
+    for answered in 0..600 {
+        scene.answer(refused(Status::NotQueued));
+        let more = if answered < 600 - room / one { one } else { 0 };
+        assert_eq!(scene.peer.take(scene.now).len(), more);
+    }
+}
+
+#[test]
 fn acknowledgements_ride_on_requests_or_go_alone_in_the_end() {
     let mut scene = Scene::new(100);
     scene.enq("a");
@@ -80,6 +102,22 @@ fn an_idle_session_renews_and_its_lease_counts_from_the_sending() {
 }
 
 #[test]
+fn an_answer_counts_from_the_write_that_took_its_request_along() {
+    let mut scene = Scene::new(100);
+    let mut sent = Vec::new();
+    for to in ["a", "b", "c"] {
+        scene.enq(to);
+        scene.says();
+        sent.push(scene.now);
+        scene.pass(1_000);
+    }
+    for (number, sent) in (1..).zip(sent) {
+        scene.answer(queued(number));
+        assert_eq!(scene.peer.lease().unwrap().deadline(), Lease::new(TTL, sent).deadline());
+    }
+}
+
+#[test]
 fn a_server_that_breaks_the_rules_is_left() {
     let scene = || {
         let mut scene = Scene::new(100);
@@ -96,6 +134,10 @@ fn a_server_that_breaks_the_rules_is_left() {
     assert!(scene().hear(answer(1, 2, 1)).is_err(), "number 1 is missing");
     assert!(scene().hear(answer(2, 1, 1)).is_err(), "request 1 is not answered");
     assert!(scene().hear(answer(1, 1, 2)).is_err(), "request 2 was never sent");
+    let mut early = scene();
+    early.enq("b");
+    early.says();
+    assert!(early.hear(answer(2, 1, 2)).is_err(), "request 1 comes first");
     let mut twice = scene();
     twice.hear(answer(1, 1, 1)).unwrap();
     assert!(twice.hear(answer(1, 1, 1)).is_ok(), "what was heard before is skipped");
@@ -115,6 +157,24 @@ fn a_server_that_breaks_the_rules_is_left() {
         scene.peer.receive(scene.now, &mut part, &mut scene.told).unwrap();
         assert!(part.is_empty());
     }
+}
+
+#[test]
+fn what_a_later_version_says_is_numbered_like_anything_else() {
+    let unknown = |number| {
+        let mut bytes = BytesMut::new();
+        let event = Event::Demoted { handle: handle(1) };
+        event.encode(Place(0), number, 0, &mut bytes).unwrap();
+        bytes[4] = 0xFE;
+        bytes
+    };
+    let mut scene = Scene::new(100);
+    scene.hear(unknown(1)).unwrap();
+    scene.hear(unknown(0)).unwrap();
+    scene.pass(100);
+    scene.peer.tick(scene.now, &mut Vec::new());
+    assert_eq!(scene.says(), "ack 1");
+    assert!(scene.hear(unknown(3)).is_err(), "number 2 is missing");
 }
 
 #[test]

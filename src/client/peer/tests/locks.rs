@@ -1,0 +1,86 @@
+//! What becomes of one lock: revoked, demoted, released with a value, at the end of its session.
+
+use super::*;
+
+fn revoked(number: u32) -> Event {
+    Event::Revoked {
+        handle: handle(number),
+        status: Status::Forced,
+        by: SessionId(3),
+        reason: "stuck".into(),
+    }
+}
+
+#[test]
+fn whoever_waits_is_told_that_the_lock_was_taken_away_and_the_handle_waits_for_every_answer() {
+    let mut scene = Scene::new(100);
+    let a = scene.enq("a");
+    scene.enq("b");
+    scene.says();
+    scene.answer(Reply::Granted(grant(1, 5)));
+    scene.answer(queued(2));
+    scene.told();
+    scene.peer.convert(a, convert(1)).unwrap();
+    scene.says();
+    let taken_away = |who: &str| format!("{who} Revoked {{ by: 0.3, reason: \"stuck\" }}");
+    scene.event(revoked(1));
+    scene.event(revoked(2));
+    let told = ["a FORCED, gone".into(), taken_away("a"), "b FORCED, gone".into(), taken_away("b")];
+    assert_eq!(scene.told(), told);
+    assert_eq!(scene.peer.lock_count(), 1, "the conversion is not answered");
+    scene.answer(refused(Status::NoSuchLock));
+    assert_eq!((scene.told().len(), scene.peer.lock_count()), (0, 0));
+
+    // Nobody waits for the grant of a lock that is held or was dropped.
+    let (held, dropped) = (scene.enq("held"), scene.enq("dropped"));
+    scene.says();
+    scene.answer(Reply::Granted(grant(held.handle.number(), 6)));
+    scene.answer(queued(dropped.handle.number()));
+    scene.peer.abandon(dropped);
+    scene.told();
+    scene.event(revoked(held.handle.number()));
+    scene.event(revoked(dropped.handle.number()));
+    assert_eq!(scene.told(), [taken_away("held"), taken_away("dropped")]);
+}
+
+#[test]
+fn a_demotion_is_told() {
+    let mut scene = Scene::new(100);
+    scene.enq("a");
+    scene.says();
+    scene.answer(Reply::Granted(grant(1, 5)));
+    scene.told();
+    scene.event(Event::Demoted { handle: handle(1) });
+    assert_eq!(scene.told(), ["a Demoted"]);
+}
+
+#[test]
+fn a_value_block_of_the_greatest_length_is_said_and_a_longer_one_is_not() {
+    let mut scene = Scene::new(100);
+    let a = scene.enq("a");
+    scene.says();
+    scene.answer(Reply::Granted(grant(1, 5)));
+    let longer = [0; VALUE_LEN_MAX + 1];
+    let greatest = &longer[..VALUE_LEN_MAX];
+    let deq = |value| Deq { value: Some(value), ..plain_release(a.handle) };
+    assert_eq!(scene.peer.release(a, deq(&longer)), Err(Status::BadParam));
+    let convert = |value| Convert { value: Some(value), ..convert(1) };
+    assert_eq!(scene.peer.convert(a, convert(&longer)), Err(Status::BadParam));
+    assert_eq!(scene.peer.convert(a, convert(greatest)), Ok(()));
+    assert_eq!(scene.peer.release(a, deq(greatest)), Ok(()));
+    assert_eq!(scene.says(), "2 convert 1, 3 deq 1");
+}
+
+#[test]
+fn nothing_is_asked_after_the_end_of_the_session() {
+    let mut scene = Scene::new(100);
+    let a = scene.enq("a");
+    scene.says();
+    scene.answer(Reply::Granted(grant(1, 5)));
+    scene.peer.close("close").unwrap();
+    assert_eq!(scene.peer.enq("b", |_| unreachable!()), Err(Status::SessionLost));
+    assert_eq!(scene.peer.convert(a, convert(1)), Err(Status::SessionLost));
+    assert_eq!(scene.peer.close("again"), Err(Status::SessionLost));
+    scene.peer.abandon(a);
+    assert_eq!(scene.says(), "2 Close");
+}
