@@ -11,6 +11,8 @@ mod codes;
 mod deadlocks;
 #[path = "cli/drops/mod.rs"]
 mod drops;
+#[path = "cli/history.rs"]
+mod history;
 #[path = "cli/keeper.rs"]
 mod keeper;
 #[path = "cli/kept.rs"]

@@ -4,6 +4,7 @@
 //! there is not named.
 
 mod deadlocks;
+mod history;
 mod orphans;
 mod run;
 mod script;
@@ -16,6 +17,7 @@ use enq_protocol::vocabulary::{LockId, LockMode, SessionId};
 use super::duration;
 
 pub use deadlocks::{Deadlocks, DeadlocksVerb};
+pub use history::History;
 pub use orphans::{Orphans, OrphansVerb};
 pub use run::{Also, Run};
 pub use script::{Ask, Cancel, CheckToken, Convert, Deq, GrantFormat, Lock, Open, OpenFormat};
@@ -134,6 +136,9 @@ pub enum Verb {
     /// List and show the deadlocks that were found, and search for them now
     #[command(long_about = deadlocks::ABOUT)]
     Deadlocks(Deadlocks),
+    /// Show what happened to a resource, or to the locks of a session
+    #[command(long_about = history::ABOUT)]
+    History(History),
     /// List and purge locks that have outlived their sessions
     #[command(long_about = orphans::ABOUT)]
     Orphans(Orphans),

@@ -10,10 +10,12 @@ mod ask;
 mod blockers;
 mod check_token;
 mod completion;
+mod date;
 mod deadlocks;
 mod duration;
 pub mod exit;
 mod force_release;
+mod history;
 mod kept;
 mod ls;
 pub mod man;
@@ -82,6 +84,7 @@ fn carry_out(reach: &Reach, verb: &Verb) -> Result<(), Failure> {
             Verb::Space(space) => space::space(reach, &space.verb).await,
             Verb::Session(session) => session::session(reach, &session.verb).await,
             Verb::Deadlocks(deadlocks) => deadlocks::deadlocks(reach, &deadlocks.verb).await,
+            Verb::History(asked) => history::history(reach, asked).await,
             Verb::Orphans(orphans) => orphans::orphans(reach, &orphans.verb).await,
             Verb::ForceRelease(release) => force_release::force_release(reach, release).await,
             Verb::CheckToken(check) => check_token::check_token(reach, check).await,

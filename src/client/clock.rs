@@ -36,6 +36,14 @@ pub fn now() -> Moment {
     Moment::default().plus(read)
 }
 
+/// What this machine's clock says of the date: milliseconds since 1970. It may be wrong and it may be set: for what people
+/// read, and for nothing else.
+#[must_use]
+pub fn wall_ms() -> u64 {
+    let read = nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME);
+    read.map_or(0, |time| u64::try_from(Duration::from(time).as_millis()).unwrap_or(u64::MAX))
+}
+
 /// When this process started, in seconds since 1970 by its host's clock; with the process number it names the process
 /// for ever. 0 where `/proc` does not tell.
 pub(super) fn process_start() -> u64 {

@@ -31,6 +31,7 @@ mod clock;
 mod connection;
 mod error;
 mod gate;
+mod history;
 mod kept;
 mod lease;
 mod link;
@@ -44,7 +45,7 @@ mod reconnect;
 mod request;
 mod session;
 
-pub use clock::{Moment, now};
+pub use clock::{Moment, now, wall_ms};
 pub use connection::DEFAULT_PORT;
 pub use enq_protocol::{
     vocabulary::{

@@ -3,13 +3,14 @@
 //! A cancel has two outcomes and no third: the request has ended, or the lock was granted already. A timeout is a
 //! cancel by the clock.
 
+use super::history::Gone;
 use super::input::LockRef;
 use super::lock::{At, LockSlot};
 use super::output::{Output, Said};
 use super::path::Undo;
 use super::planted::Mistake;
 use super::shard::Shard;
-use enq_protocol::vocabulary::{Flags, LockId, SessionId, Status};
+use enq_protocol::vocabulary::{Flags, Happened, LockId, SessionId, Status};
 
 impl Shard {
     pub(super) fn cancel(&mut self, session: SessionId, lock: LockRef, flags: Flags, out: &mut Vec<Output>) {
@@ -66,9 +67,10 @@ impl Shard {
         }
         if holds.is_none() {
             // U3: a new request leaves nothing behind.
-            self.remove(slot);
+            self.remove(slot, Gone::ended(status));
         } else {
             // U4: a conversion leaves the lock as it was.
+            self.record_change(slot, Happened::Ended, status);
             self.revert(slot);
         }
         true

@@ -11,7 +11,7 @@ use super::planted::Mistake;
 use super::shard::Shard;
 use super::value_block::{Cell, is_writer, movement};
 use enq_protocol::vocabulary::{
-    ConversionDeadlock, Fence, Flags, LockMode, ModeSet, Policy, SessionId, Status,
+    ConversionDeadlock, Fence, Flags, Happened, LockMode, ModeSet, Policy, SessionId, Status,
 };
 
 /// What a conversion asks for.
@@ -201,6 +201,7 @@ impl Shard {
         (lock.marks.demoted, lock.marks.spent) = (true, true);
         (lock.fence, lock.told) = (Fence::UNFENCED, ModeSet::EMPTY);
         let said = Said::Demoted { handle: lock.handle };
+        self.record_change(slot, Happened::Demoted, Status::Done);
         self.tell(slot, said, out);
         self.sweep_grants(resource, out);
         self.touch(resource);

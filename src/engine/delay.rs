@@ -3,11 +3,12 @@
 //! A delayed lock is an orphan with an end: no session, told nothing, and gone at its moment, which only a Tick brings.
 //! Nothing else is true of it that is true of a holder: its grant is not live, and nobody joins its fence.
 
+use super::history::Gone;
 use super::lock::{At, LockSlot};
 use super::planted::Mistake;
 use super::shard::Shard;
 use super::value_block::is_writer;
-use enq_protocol::vocabulary::LockMode;
+use enq_protocol::vocabulary::{Happened, LockMode, Status};
 
 impl Shard {
     /// E4: does this lock of a session that died go on blocking? One in NL blocks nobody, but it may be needed by
@@ -26,6 +27,7 @@ impl Shard {
 
     /// E4: the lock stays until its delay is over; a conversion under way is dropped.
     pub(super) fn delay(&mut self, slot: LockSlot) {
+        self.record_change(slot, Happened::Delayed, Status::Done);
         if let At::Converting { .. } = self.locks[slot].at {
             self.revert(slot);
         }
@@ -49,7 +51,7 @@ impl Shard {
     pub(super) fn end_delay(&mut self, slot: LockSlot) {
         if self.locks[slot].sublocks == 0 {
             self.counts.deq += 1;
-            self.remove(slot);
+            self.remove(slot, Gone::DELAY_ENDED);
         }
     }
 
@@ -59,7 +61,7 @@ impl Shard {
         let lock = &self.locks[parent];
         if lock.marks.delayed && !lock.marks.deadline && lock.sublocks == 0 {
             self.counts.deq += 1;
-            self.remove(parent);
+            self.remove(parent, Gone::DELAY_ENDED);
         }
     }
 

@@ -1,5 +1,6 @@
 //! DEQ: a lock is released, by its session or by force (rules U1, U2, T4, P6 of `docs/locking.md`).
 
+use super::history::Gone;
 use super::input::LockRef;
 use super::lock::{At, LockSlot};
 use super::output::{Output, Said};
@@ -47,7 +48,7 @@ impl Shard {
         // U1: the lock goes, and the release is answered.
         out.push(Output { session, said: Said::Released { handle, frees: !ended } });
         let parent = self.locks[slot].parent;
-        self.remove(slot);
+        self.remove(slot, Gone::RELEASED);
         if flags.contains(Flags::PATH) {
             self.release_intents(session, parent, out);
         }
@@ -78,7 +79,7 @@ impl Shard {
                 return;
             }
             next = lock.parent;
-            let handle = self.remove(slot);
+            let handle = self.remove(slot, Gone::RELEASED);
             out.push(Output { session, said: Said::Gone { handle } });
         }
     }
@@ -106,7 +107,7 @@ impl Shard {
         if is_writer(self.locks[slot].at.held()) {
             self.abandon_value(slot);
         }
-        self.remove(slot);
+        self.remove(slot, Gone::forced(by));
     }
 
     fn check_force(&self, lock: LockId, version: u64) -> Result<LockSlot, Status> {

@@ -3,6 +3,7 @@
 //! An end seals all its locks at once and then removes them in steps of bounded work. A sealed lock still blocks, so
 //! nobody is granted anything that the end has not yet given up.
 
+use super::history::Gone;
 use super::input::{End, LockRef};
 use super::limits::{LOOKED_AT_A_STEP, REMOVALS_A_STEP};
 use super::lock::{At, LockSlot, SessionSlot, Which};
@@ -11,7 +12,7 @@ use super::path::{Told, Undo};
 use super::planted::Mistake;
 use super::shard::Shard;
 use super::value_block::is_writer;
-use enq_protocol::vocabulary::{Flags, SessionId, Status};
+use enq_protocol::vocabulary::{Flags, Happened, SessionId, Status};
 
 /// An end that is under way.
 #[derive(Clone, Debug)]
@@ -205,7 +206,7 @@ impl Shard {
         if invalidate && is_writer(self.locks[slot].at.held()) && !keeps {
             self.abandon_value(slot);
         }
-        self.remove(slot);
+        self.remove(slot, Gone::with_session(told == Told::Yes, invalidate));
     }
 
     /// E3: does this lock outlive its session?
@@ -223,6 +224,7 @@ impl Shard {
 
     /// E3: the lock stays, without session; a conversion under way is dropped.
     fn orphan(&mut self, slot: LockSlot) {
+        self.record_change(slot, Happened::Orphaned, Status::Done);
         if let At::Converting { .. } = self.locks[slot].at {
             self.revert(slot);
         }

@@ -4,7 +4,7 @@
 //! [`Shard::grant`] change anything.
 
 use super::compat::{Fit, fit};
-use super::lock::{At, LockSlot, ResourceSlot, Which};
+use super::lock::{At, Lock, LockSlot, ResourceSlot, Which};
 use super::output::{Output, Said};
 use super::planted::{Mistake, Planted};
 use super::resource::Resource;
@@ -125,8 +125,8 @@ impl Shard {
 
     /// G9: the lock holds the mode from now on.
     pub(super) fn grant(&mut self, slot: LockSlot, from: From, fit: Fit, value: Option<&[u8]>) -> Grant {
-        let before = self.locks[slot].at.held();
-        let resource = self.locks[slot].resource;
+        let Lock { at, since, resource, .. } = self.locks[slot];
+        let before = at.held();
         let (seq, fence) = match before {
             Some(held) if self.keeps_its_fence(held, fit.mode) => {
                 (self.locks[slot].seq, self.locks[slot].fence)
@@ -163,6 +163,8 @@ impl Shard {
         lock.marks.spent = false;
         let (handle, request) = (lock.handle, lock.request);
         self.note_entry(slot);
+        let waited_since = (from == From::Queue).then_some(since);
+        self.record_grant(slot, before, from == From::Orphaned, waited_since);
         Grant {
             handle,
             lock: self.id_of(slot),

@@ -27,6 +27,8 @@ pub struct Limits {
     pub waiting_a_session: u32,
     /// Memory for all that is kept, in bytes. Not the engine's business: whoever steps it asks [`super::Shard::growth`].
     pub memory: usize,
+    /// Entries that a shard's flight recorder keeps; 0 for none.
+    pub history: usize,
     /// The mistake that a test has planted.
     pub planted: Planted,
     /// The longest name of a resource; nobody can move it above 255.
@@ -44,6 +46,7 @@ impl Default for Limits {
             locks_a_session: 100_000,
             waiting_a_session: 10_000,
             memory: usize::MAX,
+            history: 0,
             planted: Planted::NONE,
             name_len: enq_protocol::vocabulary::NAME_LEN_MAX,
             depth: DEPTH_MAX,

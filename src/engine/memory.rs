@@ -84,6 +84,7 @@ impl Shard {
             + self.reasons.allocation_size()
             + self.values.allocation_size()
             + self.deadlines.bytes(DEADLINE)
+            + self.history.bytes()
             + self.beside
     }
 

@@ -6,7 +6,7 @@
 //! Read in this order: `time limits input output` (what goes in and out), `slab lock resource tree shard` (the data),
 //! `compat grant enq convert deq cancel value_block blocking fence path undo end orphan` (the rules of `docs/locking.md`,
 //! cited by number), `deadline`, `deadlock` (the search: what is copied, found, confirmed), `session` (the register of one session: numbers, handles, retained answers), `show` and
-//! `invariant` (looking, never changing), `memory` (what all that takes).
+//! `invariant` (looking, never changing), `history` (what happened, for who looks later), `memory` (what all that takes).
 //!
 //! Nothing in this room reads a clock, knows a socket, spawns a thread, writes a log line or draws a random number.
 
@@ -22,6 +22,7 @@ mod end;
 mod enq;
 mod fence;
 mod grant;
+mod history;
 mod input;
 mod invariant;
 mod limits;
@@ -42,6 +43,7 @@ mod tree;
 mod undo;
 mod value_block;
 
+pub use history::{HISTORY_ENTRY_LEN, Recorded};
 pub use input::{Ask, End, Input, LockRef, Under};
 pub use limits::{DEPTH_MAX, LOOKED_AT_A_STEP, Limits, REMOVALS_A_STEP, SHOWN_MAX};
 pub use output::{Output, Said};

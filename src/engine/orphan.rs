@@ -9,6 +9,7 @@
 use super::compat::Fit;
 use super::enq::Spot;
 use super::grant::From;
+use super::history::Gone;
 use super::input::{Ask, Under};
 use super::limits::{LOOKED_AT_A_STEP, REMOVALS_A_STEP};
 use super::lock::{List, LockSlot, Which};
@@ -239,7 +240,7 @@ impl Shard {
             if is_writer(lock.at.held()) {
                 self.abandon_value(slot);
             }
-            self.remove(slot);
+            self.remove(slot, Gone::PURGED);
             released += 1;
             if released == REMOVALS_A_STEP as u64 {
                 break;

@@ -5,6 +5,7 @@
 
 use super::enq::{Asked, Spot};
 use super::grant::may_grant_new;
+use super::history::Gone;
 use super::input::Ask;
 use super::lock::{At, LockSlot, ResourceSlot, SessionSlot, Which};
 use super::output::{Output, Said};
@@ -201,7 +202,7 @@ impl Shard {
             Descent::Refused(status) => {
                 Self::refuse(ask.session, status, out);
                 for level in path.levels.iter().rev().filter(|level| level.made) {
-                    self.remove(level.lock);
+                    self.remove(level.lock, Gone::ended(status));
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 use super::deadline::Deadlines;
 use super::end::Ending;
+use super::history::{Gone, Recorder};
 use super::input::{Ask, Input, LockRef};
 use super::limits::Limits;
 use super::lock::{At, List, Lock, LockSlot, ResourceSlot, SessionSlot, Which};
@@ -94,6 +95,7 @@ pub struct Shard {
     /// Locks that came into the granted queue since their resource was last swept (B1).
     pub(super) entered: Vec<LockSlot>,
     pub(super) counts: Statistics,
+    pub(super) history: Recorder,
     /// The bytes of what lies beside slabs and tables (`memory`).
     pub(super) beside: usize,
 }
@@ -129,6 +131,7 @@ impl Shard {
             search_due: None,
             entered: Vec::new(),
             counts: Statistics::default(),
+            history: Recorder::new(limits.history),
             beside: 0,
         }
     }
@@ -138,6 +141,7 @@ impl Shard {
     pub fn step(&mut self, now: Instant, input: Input<'_>, out: &mut Vec<Output>) -> Serial {
         self.now = self.now.max(now);
         self.serial = Serial(self.serial.0 + 1);
+        let said_before = out.len();
         match input {
             Input::Enq { ask, handle, under, name } => self.enq(&ask, handle, under, name, out),
             Input::EnqPath { ask, handles, lockspace, path } => {
@@ -170,6 +174,7 @@ impl Shard {
             Input::SetPriority { lock, priority } => self.set_priority(lock, priority, out),
             Input::RaiseEpoch { epoch } => self.raise_epoch(epoch),
         }
+        self.record_refusal(&input, &out[said_before..]);
         self.settle(out);
         self.serial
     }
@@ -313,6 +318,7 @@ impl Shard {
         let resource = lock.resource;
         if lock.at.wanted().is_some() {
             self.note_queued(resource);
+            self.record_queued(slot);
         }
         self.resources[resource].admit(&mut self.locks, slot);
         self.note_contended(resource);
@@ -328,8 +334,9 @@ impl Shard {
         self.note_contended(resource);
     }
 
-    /// Removes a lock from everything. Its resource is swept later in this step.
-    pub(super) fn remove(&mut self, slot: LockSlot) -> Handle {
+    /// Removes a lock from everything, for this cause. Its resource is swept later in this step.
+    pub(super) fn remove(&mut self, slot: LockSlot, gone: Gone) -> Handle {
+        self.record_gone(slot, gone);
         let is_orphan = self.locks[slot].session.is_none() && !self.locks[slot].marks.delayed;
         self.unattend(slot);
         self.drop_deadline(slot);

@@ -3,6 +3,7 @@
 //!
 //! Of an attempt that has ended, nothing is left that somebody else does not use.
 
+use super::history::Gone;
 use super::input::LockRef;
 use super::lock::{At, LockSlot, SessionSlot};
 use super::output::{Output, Said};
@@ -106,6 +107,10 @@ impl Shard {
             }
         };
         tell(Said::Ended { handle: leaf, status, holds: None, record: 0 });
+        let gone = match undo {
+            Undo::Sealed { told: Told::No, .. } => Gone::with_session(false, invalidate),
+            Undo::Sealed { told: Told::Yes, .. } | Undo::All => Gone::ended(status),
+        };
         let mut kept = Vec::new();
         for level in path.levels.iter().rev().filter(|level| level.made) {
             let lock = &self.locks[level.lock];
@@ -124,7 +129,7 @@ impl Shard {
             if invalidate {
                 self.abandon_value(level.lock);
             }
-            self.remove(level.lock);
+            self.remove(level.lock, gone);
         }
         for handle in path.handles.iter().rev().filter(|handle| **handle != leaf && !kept.contains(handle)) {
             tell(Said::Gone { handle: *handle });

@@ -68,6 +68,10 @@ impl Looker<'_> {
                 let (deadlocks, more) = table.show_deadlocks(now, before, max);
                 Seen::Deadlocks { deadlocks, more }
             }
+            Look::History { of, before, max } => match table.show_history(now, &of, before, max) {
+                Some(part) => Seen::History(part),
+                None => Seen::Refused(Status::Unsupported),
+            },
             Look::Administer(Administer::Scan) => Seen::Scanned(self.scan()),
             Look::Administer(administer) => self.administer(&administer, scratch),
             Look::Open(_) | Look::Resume(_) => Seen::Refused(Status::State),

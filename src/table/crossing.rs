@@ -47,6 +47,7 @@ impl Table {
         asker((cell, register), request).answer(place, done(request, Status::Done));
         register.end(Ended::Closed);
         cell.publish(register);
+        self.past.note(now, cell, false);
         if let Some(cell) = self.forget(cell, scratch) {
             self.keep_closed(now, cell, register);
         }
@@ -68,6 +69,7 @@ impl Table {
                 table.step(shard, now, seal, None, scratch);
             });
         }
+        self.past.note(now, cell, true);
         self.forget(cell, scratch);
         for number in touched {
             for _ in 0..STEPS_AT_ONCE {

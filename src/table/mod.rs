@@ -12,6 +12,7 @@ mod closed;
 mod crossing;
 mod deadlocks;
 mod execute;
+mod history;
 mod listing;
 mod memory;
 mod notices;
@@ -54,6 +55,7 @@ pub struct Table {
     next_session: AtomicU64,
     closed: Mutex<closed::Closed>,
     deadlocks: deadlocks::Deadlocks,
+    past: history::Past,
     spaces: Mutex<spaces::Spaces>,
     bounds: Bounds,
     limits: Limits,
@@ -139,6 +141,7 @@ impl Table {
             next_session: AtomicU64::new(Seq::new(setting.epoch, 1).0),
             closed: Mutex::default(),
             deadlocks: deadlocks::Deadlocks::default(),
+            past: history::Past::new(&memory, setting.limits.history > 0),
             spaces: Mutex::new(spaces::Spaces::new()),
             bounds: Bounds {
                 locks: setting.limits.locks_a_session,

@@ -395,6 +395,7 @@ TYPES = {
     "lock_max": between(4, 1, 2000),
     "session_max": between(4, 1, 200),
     "deadlock_max": between(4, 1, 256),
+    "history_max": between(4, 1, 500),
     "value_len": between(2, 0, 1024),
     "deadlock_wait": Number(4, allow=lambda number: number == 0 or 10 <= number <= 3_600_000, wrong=Status.LIMIT),
     "lock_delay": between(4, 0, 60_000),
@@ -406,6 +407,7 @@ TYPES = {
     "no_flags": flags(0),
     "view_flags": Number(4, Flag),
     "why": choice(1),
+    "happened": choice(13),
     "victim": choice(2),
 }
 
@@ -432,10 +434,18 @@ RECORDS = {
     "wait": "waiting:lock_view blocker:lock_view why:why",
     "deadlock": "number:u64 age_ms:u64 ring:bool wait_count:u32 waits:waits sessions:session_views"
     " refused:option_u64",
+    "resource_place": "lockspace:u32 path:path",
+    "history_cursor": "at:u64 entry:u64",
+    "history_entry": "age_ms:u64 happened:happened status:status lock:option_u64 session:option_u64 lockspace:u32"
+    " path:path cut:bool held:mode_or_none mode:mode_or_none seq:u64 fence:u64 waited_ms:u32 detail:u64",
+    "past_session": "session:u64 name:text purpose:text host:text pid:u32 age_ms:u64 ended_ms:option_u64 died:bool",
 }
 for record_name, record_layout in RECORDS.items():
     TYPES[record_name] = (Grant if record_name == "grant" else Record)(record_layout)
     TYPES[record_name + "s"] = List(TYPES[record_name])
+for record_name in ("resource_place", "history_cursor"):
+    TYPES["option_" + record_name] = Option(TYPES[record_name])
+TYPES["history_entries"] = List(TYPES["history_entry"])
 TYPES["path_entries"] = List(TYPES["path_entry"], 1, 128)
 TYPES["levels"] = List(TYPES["level"], 1, 128)
 
@@ -466,6 +476,8 @@ LAYOUTS = """
 0x22 SET_PRIORITY tag:u32 lock:u64 priority:u8
 0x24 SCAN tag:u32
 0x25 RESUME tag:u32 session:u64 secret:secret received:u64
+0x28 SHOW_HISTORY tag:u32 resource:option_resource_place session:option_u64 before:option_history_cursor \
+    max:history_max
 0x40 ENQ handle:new_handle lockspace:u32 parent:u32 mode:mode flags:enq_flags owner:owner timeout:timeout priority:u8 \
     name:name
 0x41 ENQ_PATH lockspace:u32 mode:mode flags:enq_flags owner:owner timeout:timeout priority:u8 path:path_entries
@@ -501,6 +513,8 @@ LAYOUTS = """
 0x9C SEEN_DEADLOCKS tag:u32 deadlocks:deadlocks more:bool
 0x9D SEEN_SCANNED tag:u32 locks:u64 found:u32 records:u64s
 0x9F SEEN_REFUSED tag:u32 status:status
+0xA1 SEEN_HISTORY tag:u32 entries:history_entries next:option_history_cursor complete_ms:u64 since_start:bool \
+    sessions:past_sessions
 0xC0 GRANTED request:u64 place:u64 grant:grant
 0xC1 PATH_GRANTED request:u64 place:u64 leaf:grant levels:levels
 0xC2 QUEUED request:u64 place:u64 handle:handle lock:u64

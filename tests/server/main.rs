@@ -8,6 +8,7 @@
 mod crossing;
 mod deadlocks;
 mod greed;
+mod history;
 mod hostile;
 mod judged;
 mod leases;

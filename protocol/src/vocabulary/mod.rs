@@ -5,6 +5,7 @@
 
 mod flags;
 mod grant;
+mod history;
 mod id;
 mod mode;
 mod name;
@@ -15,6 +16,7 @@ mod view;
 
 pub use flags::Flags;
 pub use grant::{Grant, PathLevel};
+pub use history::{Happened, HistoryCursor, HistoryOf, HistoryPart, HistoryView, PastSession};
 pub use id::{Fence, Handle, LockId, LockspaceId, Owner, Place, Seq, Serial, SessionId, Stamp};
 pub use mode::{LockMode, ModeSet};
 pub use name::{NAME_LEN_MAX, NameError, ResourceName};

@@ -91,6 +91,7 @@ kinds! {
     REFUSE_REQUEST     0x23 false "Set aside: refuse a request that waits."
     SCAN               0x24 true  "Search for deadlocks now."
     RESUME             0x25 true  "Go on with a session on this connection."
+    SHOW_HISTORY       0x28 true  "What happened to a resource, or to a session's locks."
 
     // client to server: numbered requests
     ENQ                0x40 true  "Ask for a new lock."
@@ -128,6 +129,7 @@ kinds! {
     SEEN_DEADLOCKS     0x9C true  "Deadlocks that were found."
     SEEN_SCANNED       0x9D true  "What a search has found."
     SEEN_REFUSED       0x9F true  "No."
+    SEEN_HISTORY       0xA1 true  "What happened."
 
     // server to client: numbered answers
     GRANTED            0xC0 true  "The lock is granted; no completion follows."

@@ -1,8 +1,9 @@
 //! Looking: requests outside the streams, each with a tag that its answer echoes. Freely repeated, never kept.
 
 use crate::vocabulary::{
-    Counter, DeadlockView, Edge, LockFilter, LockId, LockPage, LockView, LockspaceId, LockspaceView,
-    ResourceName, ResourceView, Scanned, Seq, SessionId, SessionView, Statistics, Status,
+    Counter, DeadlockView, Edge, HistoryCursor, HistoryOf, HistoryPart, LockFilter, LockId, LockPage,
+    LockView, LockspaceId, LockspaceView, ResourceName, ResourceView, Scanned, Seq, SessionId, SessionView,
+    Statistics, Status,
 };
 use alloc::{boxed::Box, vec::Vec};
 
@@ -72,6 +73,15 @@ pub enum Look {
         /// Records a part, at most 256.
         max: u32,
     },
+    /// A part of what the flight recorder has kept of a resource or a session, the newest first.
+    History {
+        /// Of which.
+        of: HistoryOf,
+        /// Where to go on: the `next` of the part before.
+        before: Option<HistoryCursor>,
+        /// Entries a part, at most 500.
+        max: u32,
+    },
     /// Administration.
     Administer(Administer),
 }
@@ -137,6 +147,8 @@ pub enum Seen {
     },
     /// What a search for deadlocks has found.
     Scanned(Scanned),
+    /// What the flight recorder has kept.
+    History(HistoryPart),
     /// No.
     Refused(Status),
 }

@@ -186,8 +186,8 @@ fn number(field: &str, value: u64) -> String {
     let small = u32::try_from(value).unwrap_or(u32::MAX);
     match field {
         "kind" => Kind(u8::try_from(value).unwrap()).to_string(),
-        "mode" | "level mode" | "granted" | "requested" | "holds" if value == 255 => "none".into(),
-        "mode" | "level mode" | "granted" | "requested" | "holds" => {
+        "mode" | "level mode" | "granted" | "requested" | "holds" | "held" if value == 255 => "none".into(),
+        "mode" | "level mode" | "granted" | "requested" | "holds" | "held" => {
             LockMode::from_number(u8::try_from(value).unwrap()).unwrap().to_string()
         }
         "status" => Status(u16::try_from(value).unwrap()).to_string(),

@@ -1,6 +1,8 @@
 //! One message of every kind, by the name of its vector. Every field has a value of its own, so that two fields that
 //! change places are noticed.
 
+mod history;
+
 use super::said::Said;
 use enq_protocol::vocabulary::*;
 use enq_protocol::wire::*;
@@ -272,7 +274,7 @@ fn looks() -> Vec<(&'static str, Look)> {
     };
     let path = vec![name("db"), name("orders")];
     let lockspace = LockspaceId(2);
-    vec![
+    let mut looks = vec![
         ("ping", Look::Ping),
         ("renew", Look::Renew),
         ("open", Look::Open(open)),
@@ -304,7 +306,9 @@ fn looks() -> Vec<(&'static str, Look)> {
         ("show-deadlocks", Look::Deadlocks { before: Some(21), max: 256 }),
         ("scan", Look::Administer(Administer::Scan)),
         ("resume", Look::Resume(Resume { session: session(3), secret: secret(), received: 18 })),
-    ]
+    ];
+    looks.extend(history::looks());
+    looks
 }
 
 fn secret() -> [u8; 16] {
@@ -361,6 +365,7 @@ fn seen() -> Vec<(&'static str, Seen)> {
         ("seen-resumed", Seen::Resumed(Resumed { executed: 43, ttl_ms: 15_000 })),
         ("seen-deadlocks", Seen::Deadlocks { deadlocks: vec![deadlock_view()], more: true }),
         ("seen-scanned", Seen::Scanned(Scanned { locks: 40, found: 2, records: vec![20, 21] })),
+        ("seen-history", history::seen()),
         ("seen-refused", Seen::Refused(Status::NoSuchLock)),
     ]
 }

@@ -131,7 +131,8 @@ fn may_be_said_again(look: &Look) -> bool {
         | Look::OpenSpace(_)
         | Look::Statistics
         | Look::CheckToken { .. }
-        | Look::Deadlocks { .. } => true,
+        | Look::Deadlocks { .. }
+        | Look::History { .. } => true,
         Look::Administer(act) => match act {
             // No session has its id ever again, so the second time nothing ends. It is then answered NOSUCHSESSION.
             Administer::ExpireSession { .. } => true,

@@ -50,6 +50,7 @@ impl Shard {
             return Self::refuse(SessionId(0), Status::NoSuchLock, out);
         };
         self.counts.deadlock_find += 1;
+        self.history.record = record;
         match self.path_waiting_for(slot) {
             Some(path) => self.end_path(path, Status::Deadlock, Undo::All, out),
             None => _ = self.withdraw(slot, Status::Deadlock, out),

@@ -16,8 +16,15 @@ pub use source::{ConfigError, Origin, Task, Told, command};
 pub use value::Size;
 
 use super::{DoorLimits, TTL_MS_MAX_UNKEPT, in_ms};
-use crate::{engine::Limits, log::Place};
+use crate::{
+    engine::{HISTORY_ENTRY_LEN, Limits},
+    log::Place,
+    table::SHARDS,
+};
 use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
+
+/// The part of the memory that flight recorders may take: one in so many.
+const HISTORY_PART: usize = 32;
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -168,6 +175,7 @@ impl From<&Settings> for Config {
             None => of_user().map_or(Place::Nowhere, Place::Usual),
         };
         let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        let memory = settings.memory_max.map_or_else(machine::memory_budget, |size| size.0);
         Config {
             listen: settings.listen.clone(),
             state,
@@ -185,7 +193,9 @@ impl From<&Settings> for Config {
                 name_len: usize::from(settings.name_max),
                 depth: settings.depth_max,
                 value_len: usize::from(settings.value_max),
-                memory: settings.memory_max.map_or_else(machine::memory_budget, |size| size.0),
+                memory,
+                history: count(settings.history_entries)
+                    .min(memory / HISTORY_PART / SHARDS / HISTORY_ENTRY_LEN),
                 ..Limits::default()
             },
             patience: Patience::from(settings),

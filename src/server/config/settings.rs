@@ -151,6 +151,9 @@ settings! {
     /// those that give something up, the rest for locks. auto: three quarters of what the machine or the control group
     /// has.
     memory_max: Option<Size> = None;
+    /// Entries of what happened to locks that each of 256 shards keeps for enq history, 128 bytes each; 0 for none. However many,
+    /// all together never take more than a 32nd of memory_max.
+    history_entries: u32 = 1_024;
 }
 
 /// Bounds that the protocol sets and no server can move up.

@@ -21,6 +21,9 @@ const LOCKS_A_PAGE: u32 = 2_000;
 /// The most records of deadlocks that may be asked for at once.
 const DEADLOCKS_A_PART: u32 = 256;
 
+/// The most entries of a history that may be asked for at once.
+const HISTORY_A_PART: u32 = 500;
+
 /// The most sessions a page may be asked for.
 const SESSIONS_A_PAGE: u32 = 200;
 
@@ -72,6 +75,11 @@ impl Look {
             Kind::SHOW_DEADLOCKS => Look::Deadlocks {
                 before: r.option("before", Reader::u64)?,
                 max: max(&mut r, DEADLOCKS_A_PART)?,
+            },
+            Kind::SHOW_HISTORY => Look::History {
+                of: r.history_of()?,
+                before: r.history_cursor("before")?,
+                max: max(&mut r, HISTORY_A_PART)?,
             },
             Kind::SCAN => Look::Administer(Administer::Scan),
             Kind::EXPIRE_SESSION => Look::Administer(Administer::ExpireSession {
@@ -130,6 +138,11 @@ impl Look {
                 w.option(*before, Writer::u64);
                 w.u32(*max);
             }
+            Look::History { of, before, max } => {
+                w.history_of(of);
+                w.history_cursor(*before);
+                w.u32(*max);
+            }
             Look::OpenSpace(name) => w.bytes(name.as_bytes()),
             Look::CheckToken { lockspace, path, seq } => {
                 w.u32(lockspace.0);
@@ -173,6 +186,7 @@ impl Look {
             Look::Statistics => Kind::SHOW_STATISTICS,
             Look::CheckToken { .. } => Kind::CHECK_TOKEN,
             Look::Deadlocks { .. } => Kind::SHOW_DEADLOCKS,
+            Look::History { .. } => Kind::SHOW_HISTORY,
             Look::Administer(Administer::Scan) => Kind::SCAN,
             Look::Administer(Administer::ExpireSession { .. }) => Kind::EXPIRE_SESSION,
             Look::Administer(Administer::ForceRelease { .. }) => Kind::FORCE_RELEASE,

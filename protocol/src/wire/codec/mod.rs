@@ -6,6 +6,7 @@
 
 mod answer;
 mod connection;
+mod history;
 mod look;
 mod message;
 mod reader;

@@ -52,6 +52,7 @@ impl Seen {
                 found: r.u32("found")?,
                 records: r.list("records", 8, |r| r.u64("records"))?,
             }),
+            Kind::SEEN_HISTORY => Seen::History(r.history_part()?),
             Kind::SEEN_REFUSED => Seen::Refused(Status(r.u16("status")?)),
             _ => return Err(DecodeError { message, field: "kind", offset: 4, fault: Fault::UnknownKind }),
         };
@@ -110,6 +111,7 @@ impl Seen {
                 w.u32(*found);
                 w.list(records.iter(), |w, number| w.u64(*number));
             }
+            Seen::History(part) => w.history_part(part),
             Seen::Refused(status) => w.u16(status.0),
         }
         w.finish()
@@ -133,6 +135,7 @@ impl Seen {
             Seen::Token { .. } => Kind::SEEN_TOKEN,
             Seen::Deadlocks { .. } => Kind::SEEN_DEADLOCKS,
             Seen::Scanned(_) => Kind::SEEN_SCANNED,
+            Seen::History(_) => Kind::SEEN_HISTORY,
             Seen::Refused(_) => Kind::SEEN_REFUSED,
         }
     }
