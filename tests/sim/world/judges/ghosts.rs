@@ -4,8 +4,8 @@
 use super::super::client::{Client, Doing};
 use super::{Glance, Wrong};
 use crate::model::beside;
-use enq_protocol::vocabulary::{Flags, LockMode, LockView, Queue};
-use std::collections::BTreeMap;
+use enq_protocol::vocabulary::{Flags, LockId, LockMode, LockView, Queue};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Compares a client at rest with the table.
 pub(crate) fn compare(client: &Client, glance: &Glance) -> Result<(), Wrong> {
@@ -56,10 +56,26 @@ pub(crate) fn compare(client: &Client, glance: &Glance) -> Result<(), Wrong> {
         }
     }
     // Levels of a path that waits are known to the peer alone.
-    match there.into_values().next().filter(|_| !has_path(client)) {
+    if has_path(client) {
+        return Ok(());
+    }
+    let its_own =
+        glance.places.iter().flat_map(|seen| &seen.locks).filter(|lock| lock.session == Some(session));
+    let known = its_own.filter(|lock| !there.contains_key(&lock.handle.number()));
+    let mut stood_on: BTreeSet<LockId> = known.filter_map(|lock| lock.parent).collect();
+    // T4: what was given up stays for as long as something known stands on it.
+    while let Some(handle) = handle_of_first(&there, &stood_on) {
+        stood_on.extend(there.remove(&handle).and_then(|(_, view)| view.parent));
+    }
+    match there.into_values().next() {
         Some((_, view)) => Err(format!("{who}: nobody knows of {view:?}")),
         None => Ok(()),
     }
+}
+
+/// One of these locks.
+fn handle_of_first(there: &BTreeMap<u32, (usize, &LockView)>, among: &BTreeSet<LockId>) -> Option<u32> {
+    there.iter().find(|(_, (_, view))| among.contains(&view.lock)).map(|(handle, _)| *handle)
 }
 
 /// Does this lock wait because somebody holds that mode?
