@@ -12,8 +12,9 @@ use super::{
 };
 use enq_protocol::{
     vocabulary::{
-        Counter, DeadlockView, Edge, LockFilter, LockId, LockView, LockspaceId, LockspaceView, Policy,
-        ResourceName, ResourceView, Scanned, Seq, SessionId, SessionView, Statistics, Status,
+        Counter, DeadlockView, Edge, ForeseenView, LockFilter, LockId, LockView, LockspaceId, LockspaceView,
+        Policy, ResourceName, ResourceView, Scanned, Seq, SessionId, SessionView, Statistics, Status,
+        WaitsFrom, WaitsView, WhatIf,
     },
     wire::{Administer, Look, Seen, Space},
 };
@@ -226,6 +227,29 @@ impl Client {
     ) -> Result<(Vec<DeadlockView>, bool), LookError> {
         match self.see(Look::Deadlocks { before, max }).await? {
             Seen::Deadlocks { deadlocks, more } => Ok((deadlocks, more)),
+            seen => other(seen),
+        }
+    }
+
+    /// Who waits for whom, from these requests on: what is in their way, what those parties wait for, and so on. At most
+    /// 10,000 waits; the server may show fewer, and says so.
+    ///
+    /// # Errors
+    /// [`LookError`], with NOSUCHLOCK or NOSUCHSESSION if there is none to begin with.
+    pub async fn waits(&self, from: WaitsFrom, max: u32) -> Result<WaitsView, LookError> {
+        match self.see(Look::Waits { from, max }).await? {
+            Seen::Waits(view) => Ok(view),
+            seen => other(seen),
+        }
+    }
+
+    /// Which locks would be granted if this ended and nobody did anything else, in their order.
+    ///
+    /// # Errors
+    /// [`LookError`], with NOSUCHLOCK or NOSUCHSESSION if there is none.
+    pub async fn what_if(&self, what: WhatIf) -> Result<ForeseenView, LookError> {
+        match self.see(Look::WhatIf(what)).await? {
+            Seen::Foreseen(view) => Ok(view),
             seen => other(seen),
         }
     }

@@ -49,10 +49,11 @@ pub use clock::{Moment, now, wall_ms};
 pub use connection::DEFAULT_PORT;
 pub use enq_protocol::{
     vocabulary::{
-        ConversionDeadlock, Counter, DeadlockView, Edge, EdgeWhy, Fence, Flags, Grant, Handle, LockFilter,
-        LockId, LockMode, LockView, LockspaceId, LockspaceView, ModeSet, NEVER_REFUSED, NameError, Owner,
-        PathLevel, Policy, Queue, ResourceName, ResourceView, Scanned, Seq, SessionId, SessionView,
-        Statistics, Status, ValueBlock, VictimRule, WaitView,
+        ConversionDeadlock, Counter, DeadlockView, Edge, EdgeWhy, Fence, Flags, ForeseenGrant, ForeseenView,
+        Grant, Handle, LockFilter, LockId, LockMode, LockView, LockspaceId, LockspaceView, ModeSet,
+        NEVER_REFUSED, NameError, Owner, PathLevel, Policy, Queue, ResourceName, ResourceView, Scanned, Seq,
+        SessionId, SessionView, StandingView, Statistics, Status, ValueBlock, VictimRule, WaitLine, WaitView,
+        WaitsFrom, WaitsView, WhatIf,
     },
     wire::Welcome,
 };

@@ -46,7 +46,7 @@ impl Shard {
         })
     }
 
-    fn is_below(&self, slot: LockSlot, root: LockSlot) -> bool {
+    pub(super) fn is_below(&self, slot: LockSlot, root: LockSlot) -> bool {
         let mut parents = std::iter::successors(self.locks[slot].parent, |up| self.locks[*up].parent);
         parents.any(|up| up == root)
     }

@@ -5,8 +5,8 @@
 //!
 //! Read in this order: `time limits input output` (what goes in and out), `slab lock resource tree shard` (the data),
 //! `compat grant enq convert deq cancel value_block blocking fence path undo end orphan` (the rules of `docs/locking.md`,
-//! cited by number), `deadline`, `deadlock` (the search: what is copied, found, confirmed), `session` (the register of one session: numbers, handles, retained answers), `show` and
-//! `invariant` (looking, never changing), `history` (what happened, for who looks later), `memory` (what all that takes).
+//! cited by number), `deadline`, `deadlock` (the search: what is copied, found, confirmed), `session` (the register of one session: numbers, handles, retained answers), `show`,
+//! `what_if` and `invariant` (looking, never changing), `history` (what happened, for who looks later), `memory` (what all that takes).
 //!
 //! Nothing in this room reads a clock, knows a socket, spawns a thread, writes a log line or draws a random number.
 
@@ -42,6 +42,7 @@ mod time;
 mod tree;
 mod undo;
 mod value_block;
+pub mod what_if;
 
 pub use history::{HISTORY_ENTRY_LEN, Recorded};
 pub use input::{Ask, End, Input, LockRef, Under};

@@ -179,6 +179,11 @@ impl Shard {
         self.serial
     }
 
+    /// Which of the 256 it is.
+    pub(super) fn number(&self) -> u8 {
+        self.number
+    }
+
     /// Where the last step stands in the history of all locks.
     #[must_use]
     pub fn place(&self) -> Place {

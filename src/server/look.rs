@@ -68,6 +68,10 @@ impl Looker<'_> {
                 let (deadlocks, more) = table.show_deadlocks(now, before, max);
                 Seen::Deadlocks { deadlocks, more }
             }
+            Look::Waits { from, max } => {
+                table.show_waits(now, &from, max).map_or_else(Seen::Refused, Seen::Waits)
+            }
+            Look::WhatIf(what) => table.show_what_if(now, what).map_or_else(Seen::Refused, Seen::Foreseen),
             Look::History { of, before, max } => match table.show_history(now, &of, before, max) {
                 Some(part) => Seen::History(part),
                 None => Seen::Refused(Status::Unsupported),

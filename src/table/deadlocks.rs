@@ -11,7 +11,7 @@ use super::{
     listing::{WEIGHT_MAX, session_view_weight, weight_of},
 };
 use crate::engine::{
-    Input, Instant, LOOKED_AT_A_STEP, Said,
+    Input, Instant, Said,
     deadlock::{Copied, Cycle, Due, Rule, Wait, search},
 };
 use enq_protocol::vocabulary::{
@@ -186,14 +186,6 @@ impl Table {
             part.push(view);
         }
         (part, false)
-    }
-
-    fn copy_queues(&self, number: u8, copied: &mut Copied) {
-        let mut from = usize::MAX;
-        while from > 0 {
-            let shard = self.cell(number).shard.lock();
-            from = shard.copy_queues(from, LOOKED_AT_A_STEP, copied);
-        }
     }
 
     fn rules(&self) -> BTreeMap<LockspaceId, Rule> {

@@ -210,21 +210,21 @@ impl Table {
 }
 
 /// What fits into one answer: locks, and the sessions they belong to, each once.
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     table: &'a Table,
     now: Instant,
-    weight: usize,
+    pub(super) weight: usize,
     known: BTreeSet<SessionId>,
-    sessions: Vec<SessionView>,
+    pub(super) sessions: Vec<SessionView>,
 }
 
 impl<'a> Seen<'a> {
-    fn new(table: &'a Table, now: Instant, weight: usize) -> Seen<'a> {
+    pub(super) fn new(table: &'a Table, now: Instant, weight: usize) -> Seen<'a> {
         Seen { table, now, weight, known: BTreeSet::new(), sessions: Vec::new() }
     }
 
     /// Takes a lock and its session, if both fit.
-    fn takes(&mut self, view: &LockView) -> bool {
+    pub(super) fn takes(&mut self, view: &LockView) -> bool {
         let new = view.session.filter(|session| !self.known.contains(session));
         let cell: Option<Arc<SessionCell>> = new.and_then(|session| self.table.session(session));
         self.weight += weight_of(view) + cell.as_deref().map_or(0, session_weight);

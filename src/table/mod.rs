@@ -20,6 +20,7 @@ mod reached;
 mod route;
 mod sessions;
 mod spaces;
+mod waits;
 
 pub use deadlocks::{Deadlock, Searched};
 pub use execute::{Executed, Request};

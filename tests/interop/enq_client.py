@@ -395,6 +395,7 @@ TYPES = {
     "lock_max": between(4, 1, 2000),
     "session_max": between(4, 1, 200),
     "deadlock_max": between(4, 1, 256),
+    "wait_max": between(4, 1, 10_000),
     "history_max": between(4, 1, 500),
     "value_len": between(2, 0, 1024),
     "deadlock_wait": Number(4, allow=lambda number: number == 0 or 10 <= number <= 3_600_000, wrong=Status.LIMIT),
@@ -432,6 +433,9 @@ RECORDS = {
     "session_view": "session:u64 name:text purpose:text host:text pid:u32 peer:text ttl_ms:u32 lease_left_ms:u64"
     " age_ms:u64 locks:u32 waiting:u32 bound:bool",
     "wait": "waiting:lock_view blocker:lock_view why:why",
+    "standing": "lock:lock_view position:u32 queued:u32",
+    "wait_line": "lock:u64 blocker:u64 why:why deadlock:u32",
+    "foreseen_grant": "lock:lock_view mode:mode after_ms:u64",
     "deadlock": "number:u64 age_ms:u64 ring:bool wait_count:u32 waits:waits sessions:session_views"
     " refused:option_u64",
     "resource_place": "lockspace:u32 path:path",
@@ -476,6 +480,8 @@ LAYOUTS = """
 0x22 SET_PRIORITY tag:u32 lock:u64 priority:u8
 0x24 SCAN tag:u32
 0x25 RESUME tag:u32 session:u64 secret:secret received:u64
+0x26 SHOW_WAITS tag:u32 lockspace:option_u32 lock:option_u64 session:option_u64 max:wait_max
+0x27 WHAT_IF tag:u32 what:why id:u64
 0x28 SHOW_HISTORY tag:u32 resource:option_resource_place session:option_u64 before:option_history_cursor \
     max:history_max
 0x40 ENQ handle:new_handle lockspace:u32 parent:u32 mode:mode flags:enq_flags owner:owner timeout:timeout priority:u8 \
@@ -512,7 +518,9 @@ LAYOUTS = """
 0x9B SEEN_RESUMED tag:u32 executed:u64 ttl_ms:u32
 0x9C SEEN_DEADLOCKS tag:u32 deadlocks:deadlocks more:bool
 0x9D SEEN_SCANNED tag:u32 locks:u64 found:u32 records:u64s
+0x9E SEEN_WAITS tag:u32 locks:standings sessions:session_views waits:wait_lines complete:bool
 0x9F SEEN_REFUSED tag:u32 status:status
+0xA0 SEEN_FORESEEN tag:u32 grants:foreseen_grants total:u32 sessions:session_views looked_at:u32 complete:bool
 0xA1 SEEN_HISTORY tag:u32 entries:history_entries next:option_history_cursor complete_ms:u64 since_start:bool \
     sessions:past_sessions
 0xC0 GRANTED request:u64 place:u64 grant:grant

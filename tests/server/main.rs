@@ -19,3 +19,4 @@ mod resume;
 mod speaker;
 mod storm;
 mod streams;
+mod waits;

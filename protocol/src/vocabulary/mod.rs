@@ -24,6 +24,7 @@ pub use policy::{ConversionDeadlock, LOCK_DELAY_MS_MAX, NEVER_REFUSED, Policy, V
 pub use status::{Status, StatusRow};
 pub use value_block::{VALUE_LEN_DEFAULT, VALUE_LEN_MAX, ValueBlock};
 pub use view::{
-    Counter, DeadlockView, Edge, EdgeWhy, LockFilter, LockPage, LockView, LockspaceView, Queue, ResourceView,
-    Scanned, SessionView, Statistics, WaitView,
+    Counter, DeadlockView, Edge, EdgeWhy, ForeseenGrant, ForeseenView, LockFilter, LockPage, LockView,
+    LockspaceView, Queue, ResourceView, Scanned, SessionView, StandingView, Statistics, WaitLine, WaitView,
+    WaitsFrom, WaitsView, WhatIf,
 };

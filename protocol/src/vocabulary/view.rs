@@ -143,6 +143,92 @@ pub struct Scanned {
     pub records: Vec<u64>,
 }
 
+/// One lock in a picture of who waits for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingView {
+    /// The lock.
+    pub lock: LockView,
+    /// Its place among those that wait or convert there, from 1: first the conversion queue, then the waiting queue. 0
+    /// while it is granted.
+    pub position: u32,
+    /// How many wait or convert there.
+    pub queued: u32,
+}
+
+/// One wait in a picture of who waits for whom, by the ids of its locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitLine {
+    /// The request that waits.
+    pub lock: LockId,
+    /// What it waits for.
+    pub blocker: LockId,
+    /// Why.
+    pub why: EdgeWhy,
+    /// The number, from 1 and of this picture only, of the deadlock that it belongs to; 0 if it belongs to none.
+    pub deadlock: u32,
+}
+
+/// From which requests a picture of the waits starts: those that wait or convert and are all that is said here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitsFrom {
+    /// Only in this lockspace.
+    pub lockspace: Option<LockspaceId>,
+    /// Only this lock.
+    pub lock: Option<LockId>,
+    /// Only those of this session.
+    pub session: Option<SessionId>,
+}
+
+/// Who waits for whom: some requests, what is in their way, what the parties that are in their way wait for themselves,
+/// and so on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WaitsView {
+    /// The locks at the ends of the waits, each once; and requests for which nobody is in the way.
+    pub locks: Vec<StandingView>,
+    /// Whose they are.
+    pub sessions: Vec<SessionView>,
+    /// The waits. Of those that are merely ahead in a queue only the nearest one: it waits for the ones ahead of it.
+    pub waits: Vec<WaitLine>,
+    /// Is that all? Not if it was cut short, or if something moved while it was looked at.
+    pub is_complete: bool,
+}
+
+/// What is imagined to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhatIf {
+    /// This lock is released, with its sublocks.
+    Released(LockId),
+    /// This session dies.
+    Ended(SessionId),
+}
+
+/// A grant that would follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeseenGrant {
+    /// The lock, as it waits now.
+    pub lock: LockView,
+    /// The mode it would be granted.
+    pub mode: LockMode,
+    /// How long after the end: 0 unless there is a lock-delay (rule E4).
+    pub after_ms: u64,
+}
+
+/// What would follow from an end, if nobody did anything else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForeseenView {
+    /// The grants, in their order; on different trees of resources the order is no more than likely.
+    pub grants: Vec<ForeseenGrant>,
+    /// How many there are; more than `grants` holds if the view was cut short.
+    pub total: u32,
+    /// Whose they are.
+    pub sessions: Vec<SessionView>,
+    /// How many locks were looked at: all on the resources that are concerned.
+    pub looked_at: u32,
+    /// Was everything looked at that is concerned? Not if there are more than 10,000 locks, if something moved
+    /// meanwhile, or if a path that would be granted here goes on elsewhere.
+    pub is_complete: bool,
+}
+
 /// Which locks a listing shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockFilter {

@@ -91,6 +91,8 @@ kinds! {
     REFUSE_REQUEST     0x23 false "Set aside: refuse a request that waits."
     SCAN               0x24 true  "Search for deadlocks now."
     RESUME             0x25 true  "Go on with a session on this connection."
+    SHOW_WAITS         0x26 true  "Who waits for whom, all the way."
+    WHAT_IF            0x27 true  "What would be granted if this ended?"
     SHOW_HISTORY       0x28 true  "What happened to a resource, or to a session's locks."
 
     // client to server: numbered requests
@@ -128,7 +130,9 @@ kinds! {
     SEEN_RESUMED       0x9B true  "The session goes on here."
     SEEN_DEADLOCKS     0x9C true  "Deadlocks that were found."
     SEEN_SCANNED       0x9D true  "What a search has found."
+    SEEN_WAITS         0x9E true  "Who waits for whom."
     SEEN_REFUSED       0x9F true  "No."
+    SEEN_FORESEEN      0xA0 true  "What would be granted."
     SEEN_HISTORY       0xA1 true  "What happened."
 
     // server to client: numbered answers

@@ -1,9 +1,9 @@
 //! Looking: requests outside the streams, each with a tag that its answer echoes. Freely repeated, never kept.
 
 use crate::vocabulary::{
-    Counter, DeadlockView, Edge, HistoryCursor, HistoryOf, HistoryPart, LockFilter, LockId, LockPage,
-    LockView, LockspaceId, LockspaceView, ResourceName, ResourceView, Scanned, Seq, SessionId, SessionView,
-    Statistics, Status,
+    Counter, DeadlockView, Edge, ForeseenView, HistoryCursor, HistoryOf, HistoryPart, LockFilter, LockId,
+    LockPage, LockView, LockspaceId, LockspaceView, ResourceName, ResourceView, Scanned, Seq, SessionId,
+    SessionView, Statistics, Status, WaitsFrom, WaitsView, WhatIf,
 };
 use alloc::{boxed::Box, vec::Vec};
 
@@ -73,6 +73,15 @@ pub enum Look {
         /// Records a part, at most 256.
         max: u32,
     },
+    /// Who waits for whom, all the way.
+    Waits {
+        /// Where it starts.
+        from: WaitsFrom,
+        /// Waits at most, up to 10,000.
+        max: u32,
+    },
+    /// What would be granted if this ended.
+    WhatIf(WhatIf),
     /// A part of what the flight recorder has kept of a resource or a session, the newest first.
     History {
         /// Of which.
@@ -147,6 +156,10 @@ pub enum Seen {
     },
     /// What a search for deadlocks has found.
     Scanned(Scanned),
+    /// Who waits for whom.
+    Waits(WaitsView),
+    /// What would be granted.
+    Foreseen(ForeseenView),
     /// What the flight recorder has kept.
     History(HistoryPart),
     /// No.

@@ -15,3 +15,4 @@ mod refusals;
 mod said;
 mod samples;
 mod vectors;
+mod views;

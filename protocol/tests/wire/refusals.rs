@@ -68,6 +68,8 @@ refusals! {
     "show-statistics-trailing" "show-statistics" "extensions" b"\0\0\0"  "E MALFORMED SHOW_STATISTICS: extensions at byte 30: 1 bytes too many"
     "check-token-deep"         "check-token" "path"  b"\x81\0"           "E TOODEEP CHECK_TOKEN: path at byte 32: 129 levels are more than 128"
     "show-deadlocks-max"       "show-deadlocks" "max" b"\x01\x01\0\0" "E LIMIT SHOW_DEADLOCKS: max at byte 37: 257 is outside the limits"
+    "show-waits-max"           "show-waits" "max"    b"\x11\x27\0\0"   "E LIMIT SHOW_WAITS: max at byte 51: 10001 is outside the limits"
+    "what-if-2"                "what-if-ended" "what" b"\x02"           "E BADPARAM WHAT_IF: what at byte 28: there is no choice 2"
     "show-history-nothing"     "show-history-session" "session" b"\0"       "E BADPARAM SHOW_HISTORY: session at byte 29: there is no choice 0"
     "show-history-max"         "show-history" "max" b"\xf5\x01\0\0"        "E LIMIT SHOW_HISTORY: max at byte 65: 501 is outside the limits"
     "scan-trailing"            "scan"     "extensions" b"\0\0\0"         "E MALFORMED SCAN: extensions at byte 30: 1 bytes too many"
@@ -112,6 +114,8 @@ refusals! {
     // what a client cannot read
     "seen-done-trailing"       "seen-done" "extensions" b"\0\0\0"        "C MALFORMED SEEN_DONE: extensions at byte 30: 1 bytes too many"
     "seen-deadlocks-ring"      "seen-deadlocks" "ring" b"\x02"          "C BADPARAM SEEN_DEADLOCKS: ring at byte 46: there is no choice 2"
+    "seen-waits-complete"      "seen-waits" "complete" b"\x02"         "C BADPARAM SEEN_WAITS: complete at byte 359: there is no choice 2"
+    "seen-foreseen-mode"       "seen-foreseen" "mode" b"\x06"          "C BADPARAM SEEN_FORESEEN: mode at byte 158: there is no mode 6"
     "seen-history-happened"    "seen-history" "happened" b"\x0e"           "C BADPARAM SEEN_HISTORY: happened at byte 38: there is no choice 14"
     "seen-scanned-records"     "seen-scanned" "records" b"\x03\0"       "C MALFORMED SEEN_SCANNED: records at byte 40: needs 24 bytes, has 18"
     "seen-renewed-short"       "seen-renewed" "ttl_ms" b"\0"             "C MALFORMED SEEN_RENEWED: ttl_ms at byte 28: needs 4 bytes, has 3"

@@ -3,23 +3,26 @@
 
 mod history;
 
-use super::said::Said;
+use super::{
+    said::Said,
+    views::{deadlock_view, foreseen_view, lock_view, orphan_view, session_view, space_view, waits_view},
+};
 use enq_protocol::vocabulary::*;
 use enq_protocol::wire::*;
 
-fn handle(number: u32) -> Handle {
+pub(crate) fn handle(number: u32) -> Handle {
     Handle::new(number).unwrap()
 }
 
-fn name(text: &str) -> ResourceName {
+pub(crate) fn name(text: &str) -> ResourceName {
     ResourceName::new(text.as_bytes()).unwrap()
 }
 
-fn lock(slot: u32) -> LockId {
+pub(crate) fn lock(slot: u32) -> LockId {
     LockId::new(0x5A, slot, 1)
 }
 
-fn session(counter: u64) -> SessionId {
+pub(crate) fn session(counter: u64) -> SessionId {
     SessionId(7 << 40 | counter)
 }
 
@@ -27,7 +30,7 @@ fn place(serial: u64) -> Place {
     Place::new(0x5A, Serial(serial))
 }
 
-fn seq(counter: u64) -> Seq {
+pub(crate) fn seq(counter: u64) -> Seq {
     Seq::new(7, counter)
 }
 
@@ -57,86 +60,6 @@ fn grant() -> Grant {
         demoted: false,
         stored: false,
         value: None,
-    }
-}
-
-fn lock_view() -> LockView {
-    LockView {
-        lock: lock(9),
-        session: Some(session(3)),
-        handle: handle(1),
-        owner: Owner { scope: 0, token: 12 },
-        lockspace: LockspaceId(2),
-        path: vec![name("db"), name("orders")],
-        queue: Queue::Conversion,
-        granted: Some(LockMode::Pr),
-        requested: Some(LockMode::Ex),
-        seq: seq(40),
-        fence: Fence(seq(39).0),
-        stamp: Stamp(77),
-        age_ms: 1_500,
-        timeout_ms: Some(3_500),
-        pause_ms: Some(9_000),
-        parent: Some(lock(8)),
-        sublocks: 6,
-        flags: Flags::PERSISTENT | Flags::BLKAST,
-        priority: 4,
-        reason: Box::from(*b"nightly"),
-    }
-}
-
-fn orphan_view() -> LockView {
-    LockView {
-        lock: lock(10),
-        session: None,
-        path: vec![name("db")],
-        queue: Queue::Granted,
-        requested: None,
-        timeout_ms: None,
-        pause_ms: None,
-        parent: None,
-        reason: Box::default(),
-        ..lock_view()
-    }
-}
-
-fn session_view() -> SessionView {
-    SessionView {
-        session: session(3),
-        name: "billing".into(),
-        purpose: "nightly".into(),
-        host: "alpha".into(),
-        pid: 4_711,
-        peer: "[::1]:40000".into(),
-        ttl_ms: 15_000,
-        lease_left_ms: 9_000,
-        age_ms: 61_000,
-        locks: 5,
-        waiting: 2,
-        bound: true,
-    }
-}
-
-fn deadlock_view() -> DeadlockView {
-    DeadlockView {
-        number: 21,
-        age_ms: 2_500,
-        is_ring: true,
-        wait_count: 3,
-        waits: vec![WaitView { waiting: lock_view(), blocker: orphan_view(), why: EdgeWhy::Ahead }],
-        sessions: vec![session_view()],
-        refused: Some(lock(9)),
-    }
-}
-
-fn space_view() -> LockspaceView {
-    LockspaceView {
-        lockspace: LockspaceId(2),
-        name: name("billing"),
-        version: 3,
-        policy: policy(),
-        locks: 10,
-        resources: 6,
     }
 }
 
@@ -305,6 +228,19 @@ fn looks() -> Vec<(&'static str, Look)> {
         ("set-priority", Look::Administer(Administer::SetPriority { lock: lock(9), priority: 4 })),
         ("show-deadlocks", Look::Deadlocks { before: Some(21), max: 256 }),
         ("scan", Look::Administer(Administer::Scan)),
+        (
+            "show-waits",
+            Look::Waits {
+                from: WaitsFrom {
+                    lockspace: Some(lockspace),
+                    lock: Some(lock(9)),
+                    session: Some(session(3)),
+                },
+                max: 10_000,
+            },
+        ),
+        ("what-if-released", Look::WhatIf(WhatIf::Released(lock(9)))),
+        ("what-if-ended", Look::WhatIf(WhatIf::Ended(session(3)))),
         ("resume", Look::Resume(Resume { session: session(3), secret: secret(), received: 18 })),
     ];
     looks.extend(history::looks());
@@ -365,6 +301,8 @@ fn seen() -> Vec<(&'static str, Seen)> {
         ("seen-resumed", Seen::Resumed(Resumed { executed: 43, ttl_ms: 15_000 })),
         ("seen-deadlocks", Seen::Deadlocks { deadlocks: vec![deadlock_view()], more: true }),
         ("seen-scanned", Seen::Scanned(Scanned { locks: 40, found: 2, records: vec![20, 21] })),
+        ("seen-waits", Seen::Waits(waits_view())),
+        ("seen-foreseen", Seen::Foreseen(foreseen_view())),
         ("seen-history", history::seen()),
         ("seen-refused", Seen::Refused(Status::NoSuchLock)),
     ]

@@ -132,7 +132,9 @@ fn may_be_said_again(look: &Look) -> bool {
         | Look::Statistics
         | Look::CheckToken { .. }
         | Look::Deadlocks { .. }
-        | Look::History { .. } => true,
+        | Look::History { .. }
+        | Look::Waits { .. }
+        | Look::WhatIf(_) => true,
         Look::Administer(act) => match act {
             // No session has its id ever again, so the second time nothing ends. It is then answered NOSUCHSESSION.
             Administer::ExpireSession { .. } => true,

@@ -14,11 +14,13 @@ mod confirm;
 mod copy;
 mod graph;
 mod knot;
+mod picture;
 mod search;
 mod victim;
 
 pub use copy::Copied;
 pub use enq_protocol::vocabulary::{NEVER_REFUSED, VictimRule};
+pub use picture::{Line, Picture, Standing, picture};
 pub use search::{Due, search};
 pub use victim::Rule;
 

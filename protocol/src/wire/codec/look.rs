@@ -10,7 +10,7 @@ use super::{
     reader::{Read, Reader},
     writer::Writer,
 };
-use crate::vocabulary::{LockFilter, LockId, LockspaceId, NAME_LEN_MAX, Seq, SessionId};
+use crate::vocabulary::{LockFilter, LockId, LockspaceId, NAME_LEN_MAX, Seq, SessionId, WaitsFrom, WhatIf};
 
 /// The longest text that describes a session, in bytes.
 pub(super) const TEXT_LEN_MAX: usize = 255;
@@ -23,6 +23,9 @@ const DEADLOCKS_A_PART: u32 = 256;
 
 /// The most entries of a history that may be asked for at once.
 const HISTORY_A_PART: u32 = 500;
+
+/// The most waits that may be asked for at once.
+const WAITS_A_PICTURE: u32 = 10_000;
 
 /// The most sessions a page may be asked for.
 const SESSIONS_A_PAGE: u32 = 200;
@@ -76,6 +79,8 @@ impl Look {
                 before: r.option("before", Reader::u64)?,
                 max: max(&mut r, DEADLOCKS_A_PART)?,
             },
+            Kind::SHOW_WAITS => Look::Waits { from: waits_from(&mut r)?, max: max(&mut r, WAITS_A_PICTURE)? },
+            Kind::WHAT_IF => Look::WhatIf(what_if(&mut r)?),
             Kind::SHOW_HISTORY => Look::History {
                 of: r.history_of()?,
                 before: r.history_cursor("before")?,
@@ -138,6 +143,13 @@ impl Look {
                 w.option(*before, Writer::u64);
                 w.u32(*max);
             }
+            Look::Waits { from: WaitsFrom { lockspace, lock, session }, max } => {
+                w.option(lockspace.map(|lockspace| lockspace.0), Writer::u32);
+                w.option(lock.map(|lock| lock.0), Writer::u64);
+                w.option(session.map(|session| session.0), Writer::u64);
+                w.u32(*max);
+            }
+            Look::WhatIf(what_if) => write_what_if(&mut w, *what_if),
             Look::History { of, before, max } => {
                 w.history_of(of);
                 w.history_cursor(*before);
@@ -186,6 +198,8 @@ impl Look {
             Look::Statistics => Kind::SHOW_STATISTICS,
             Look::CheckToken { .. } => Kind::CHECK_TOKEN,
             Look::Deadlocks { .. } => Kind::SHOW_DEADLOCKS,
+            Look::Waits { .. } => Kind::SHOW_WAITS,
+            Look::WhatIf(_) => Kind::WHAT_IF,
             Look::History { .. } => Kind::SHOW_HISTORY,
             Look::Administer(Administer::Scan) => Kind::SCAN,
             Look::Administer(Administer::ExpireSession { .. }) => Kind::EXPIRE_SESSION,
@@ -202,6 +216,34 @@ fn max(r: &mut Reader<'_>, max: u32) -> Read<u32> {
         asked if (1..=max).contains(&asked) => Ok(asked),
         asked => Err(r.fail("max", offset, Fault::Limit { value: u64::from(asked) })),
     }
+}
+
+fn waits_from(r: &mut Reader<'_>) -> Read<WaitsFrom> {
+    Ok(WaitsFrom {
+        lockspace: r.option("lockspace", Reader::u32)?.map(LockspaceId),
+        lock: r.option("lock", Reader::u64)?.map(LockId),
+        session: r.option("session", Reader::u64)?.map(SessionId),
+    })
+}
+
+fn what_if(r: &mut Reader<'_>) -> Read<WhatIf> {
+    let offset = r.offset();
+    let what = r.u8("what")?;
+    let id = r.u64("id")?;
+    match what {
+        0 => Ok(WhatIf::Released(LockId(id))),
+        1 => Ok(WhatIf::Ended(SessionId(id))),
+        number => Err(r.fail("what", offset, Fault::BadChoice { number })),
+    }
+}
+
+fn write_what_if(w: &mut Writer<'_>, what_if: WhatIf) {
+    let (what, id) = match what_if {
+        WhatIf::Released(lock) => (0, lock.0),
+        WhatIf::Ended(session) => (1, session.0),
+    };
+    w.u8(what);
+    w.u64(id);
 }
 
 fn open(r: &mut Reader<'_>) -> Read<OpenSession> {

@@ -13,6 +13,7 @@ mod reader;
 mod request;
 mod seen;
 mod view;
+mod waits;
 mod word;
 mod writer;
 

@@ -52,6 +52,8 @@ impl Seen {
                 found: r.u32("found")?,
                 records: r.list("records", 8, |r| r.u64("records"))?,
             }),
+            Kind::SEEN_WAITS => Seen::Waits(r.waits_view()?),
+            Kind::SEEN_FORESEEN => Seen::Foreseen(r.foreseen_view()?),
             Kind::SEEN_HISTORY => Seen::History(r.history_part()?),
             Kind::SEEN_REFUSED => Seen::Refused(Status(r.u16("status")?)),
             _ => return Err(DecodeError { message, field: "kind", offset: 4, fault: Fault::UnknownKind }),
@@ -111,6 +113,8 @@ impl Seen {
                 w.u32(*found);
                 w.list(records.iter(), |w, number| w.u64(*number));
             }
+            Seen::Waits(view) => w.waits_view(view),
+            Seen::Foreseen(view) => w.foreseen_view(view),
             Seen::History(part) => w.history_part(part),
             Seen::Refused(status) => w.u16(status.0),
         }
@@ -135,6 +139,8 @@ impl Seen {
             Seen::Token { .. } => Kind::SEEN_TOKEN,
             Seen::Deadlocks { .. } => Kind::SEEN_DEADLOCKS,
             Seen::Scanned(_) => Kind::SEEN_SCANNED,
+            Seen::Waits(_) => Kind::SEEN_WAITS,
+            Seen::Foreseen(_) => Kind::SEEN_FORESEEN,
             Seen::History(_) => Kind::SEEN_HISTORY,
             Seen::Refused(_) => Kind::SEEN_REFUSED,
         }

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 const LOCK_VIEW_LEN_FIXED: usize = 77;
 
 /// The shortest lock view: a path of one name of one byte.
-const LOCK_VIEW_LEN_MIN: usize = LOCK_VIEW_LEN_FIXED + 3;
+pub(super) const LOCK_VIEW_LEN_MIN: usize = LOCK_VIEW_LEN_FIXED + 3;
 
 /// The length of a session view without texts.
 const SESSION_VIEW_LEN_MIN: usize = 49;
@@ -102,7 +102,7 @@ impl Reader<'_> {
         self.list("edges", LOCK_VIEW_LEN_MIN + 1, |r| Ok(Edge { lock: r.lock_view()?, why: r.why()? }))
     }
 
-    fn why(&mut self) -> Read<EdgeWhy> {
+    pub(super) fn why(&mut self) -> Read<EdgeWhy> {
         let offset = self.offset();
         match self.u8("why")? {
             0 => Ok(EdgeWhy::Held),
