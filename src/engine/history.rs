@@ -6,90 +6,19 @@
 //!
 //! An entry keeps the end of its resource's path, 50 bytes with the lengths of the names, and for longer ones a hash of it all.
 
+mod place;
+
+use self::place::{Where, names_of};
 use super::input::{Input, LockRef, Under};
-use super::lock::{LockSlot, ResourceSlot};
+use super::lock::LockSlot;
 use super::output::{Output, Said};
-use super::resource::Resource;
+use super::queued::Queued;
 use super::shard::Shard;
-use super::slab::Slab;
 use super::time::Instant;
 use enq_protocol::vocabulary::{
-    Fence, Happened, HistoryCursor, HistoryOf, HistoryView, LockId, LockMode, LockspaceId, ResourceName, Seq,
-    SessionId, Status,
+    Fence, Happened, HistoryCursor, HistoryOf, HistoryView, LockId, LockMode, ResourceName, Seq, SessionId,
+    Status,
 };
-use foldhash::fast::FixedState;
-use std::hash::{BuildHasher as _, Hasher as _};
-
-/// The bytes of a path that an entry keeps.
-const KEPT_LEN: usize = 50;
-
-/// The path of a resource as an entry keeps it: each name with its length in front, the leaf first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kept {
-    bytes: [u8; KEPT_LEN],
-    len: u8,
-    /// Does something of it not fit?
-    is_cut: bool,
-}
-
-/// Where something happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Where {
-    lockspace: LockspaceId,
-    path: Kept,
-    /// Of the whole path, if it is cut; otherwise 0.
-    hash: u64,
-}
-
-impl Where {
-    /// On the resource with these names, leaf first.
-    fn new<'a>(lockspace: LockspaceId, names: impl Iterator<Item = &'a [u8]> + Clone) -> Where {
-        let mut path = Kept { bytes: [0; KEPT_LEN], len: 0, is_cut: false };
-        let mut at = 0;
-        for name in names.clone() {
-            let room = KEPT_LEN - at;
-            path.is_cut = name.len() >= room;
-            if room < 2 {
-                break;
-            }
-            let fitting = name.len().min(room - 1);
-            path.bytes[at] = u8::try_from(name.len()).unwrap_or(u8::MAX);
-            path.bytes[at + 1..=at + fitting].copy_from_slice(&name[..fitting]);
-            at += 1 + fitting;
-            if path.is_cut {
-                break;
-            }
-        }
-        path.len = u8::try_from(at).unwrap_or(u8::MAX);
-        let hash = if path.is_cut { hash_of(names) } else { 0 };
-        Where { lockspace, path, hash }
-    }
-}
-
-/// Tells paths apart of which only the ends are kept. No output depends on it.
-fn hash_of<'a>(names: impl Iterator<Item = &'a [u8]>) -> u64 {
-    let mut hasher = FixedState::with_seed(0).build_hasher();
-    for name in names {
-        hasher.write_usize(name.len());
-        hasher.write(name);
-    }
-    hasher.finish()
-}
-
-impl Kept {
-    /// The names, root first, as far as they were kept.
-    fn names(&self) -> Vec<ResourceName> {
-        let mut rest = &self.bytes[..usize::from(self.len)];
-        let mut names = Vec::new();
-        while let [len, after @ ..] = rest {
-            let (name, after) = after.split_at(after.len().min(usize::from(*len)));
-            names.extend(ResourceName::new(name));
-            rest = after;
-        }
-        names.reverse();
-        names
-    }
-}
 
 /// What happened, and to which lock.
 #[derive(Clone, Copy, Debug)]
@@ -115,10 +44,47 @@ struct Entry {
     fact: Fact,
 }
 
+impl Entry {
+    /// Room for an entry.
+    const BLANK: Entry = Entry {
+        at: Instant::START,
+        place: Where::NOWHERE,
+        fact: Fact {
+            happened: Happened::Queued,
+            status: Status::Done,
+            lock: LockId(0),
+            session: SessionId(0),
+            held: None,
+            mode: None,
+            seq: Seq(0),
+            fence: Fence::UNFENCED,
+            waited_ms: 0,
+            detail: 0,
+        },
+    };
+}
+
 /// The bytes of an entry: two lines of the processor's cache.
 pub const HISTORY_ENTRY_LEN: usize = 128;
 
 const _: () = assert!(size_of::<Entry>() == HISTORY_ENTRY_LEN);
+
+/// What happens to a lock.
+#[derive(Clone, Copy, Debug)]
+struct What {
+    happened: Happened,
+    status: Status,
+    held: Option<LockMode>,
+    mode: Option<LockMode>,
+    waited_ms: u32,
+    detail: u64,
+}
+
+impl What {
+    fn plain(happened: Happened) -> What {
+        What { happened, status: Status::Done, held: None, mode: None, waited_ms: 0, detail: 0 }
+    }
+}
 
 /// Why a lock goes.
 #[derive(Clone, Copy, Debug)]
@@ -160,10 +126,11 @@ impl Gone {
 /// The ring; see the front page.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recorder {
+    /// Blank behind the last entry until it is full.
     ring: Vec<Entry>,
     /// How many it holds.
     len_max: usize,
-    /// Where the next one goes, once the ring is full.
+    /// Where the next one goes.
     next: usize,
     /// How many were ever written.
     written: u64,
@@ -185,16 +152,30 @@ impl Recorder {
         self.len_max > 0
     }
 
-    fn write(&mut self, entry: Entry) {
+    /// The oldest entry, which is to be overwritten.
+    fn next_entry(&mut self) -> &mut Entry {
+        if self.next == self.ring.len() {
+            self.go_on();
+        }
+        let at = self.next;
+        self.next += 1;
         self.written += 1;
-        if self.ring.len() < self.len_max {
-            // All of it at once, so that it is never moved.
-            self.ring.reserve_exact(self.len_max - self.ring.len());
-            self.ring.push(entry);
+        &mut self.ring[at]
+    }
+
+    /// From the end of the ring to its beginning; or, as long as it is not full, a few entries further.
+    #[cold]
+    fn go_on(&mut self) {
+        /// A page.
+        const AT_ONCE: usize = 32;
+        if self.ring.len() == self.len_max {
+            self.next = 0;
             return;
         }
-        self.ring[self.next] = entry;
-        self.next = if self.next + 1 == self.len_max { 0 } else { self.next + 1 };
+        // All the room at once, so that nothing is ever moved; the system gives it page by page.
+        self.ring.reserve_exact(self.len_max - self.ring.len());
+        let len = self.len_max.min(self.ring.len() + AT_ONCE);
+        self.ring.resize(len, Entry::BLANK);
     }
 
     /// The entries with their numbers, the newest first.
@@ -213,31 +194,27 @@ pub struct Recorded {
     pub view: HistoryView,
 }
 
-/// The names of a resource, leaf first.
-fn names_of(resources: &Slab<Resource>, slot: ResourceSlot) -> impl Iterator<Item = &[u8]> + Clone {
-    std::iter::successors(Some(slot), |slot| resources[*slot].parent)
-        .map(|slot| resources[slot].name.as_bytes())
-}
-
 impl Shard {
     /// Notes what happens to a lock that is still there.
-    fn record(&mut self, slot: LockSlot, happened: Happened, change: impl FnOnce(Fact) -> Fact) {
+    fn record(&mut self, slot: LockSlot, what: What) {
         let lock = &self.locks[slot];
-        let fact = Fact {
-            happened,
-            status: Status::Done,
-            lock: self.id_of(slot),
-            session: lock.session.map_or(SessionId(0), |session| self.attendances[session].session),
-            held: lock.at.held(),
-            mode: lock.at.wanted(),
+        let session = lock.session.map_or(SessionId(0), |session| self.attendances[session].session);
+        let id = self.id_of(slot);
+        let entry = self.history.next_entry();
+        entry.at = self.now;
+        entry.fact = Fact {
+            happened: what.happened,
+            status: what.status,
+            lock: id,
+            session,
+            held: what.held,
+            mode: what.mode,
             seq: lock.seq,
             fence: lock.fence,
-            waited_ms: 0,
-            detail: 0,
+            waited_ms: what.waited_ms,
+            detail: what.detail,
         };
-        let lockspace = self.resources[lock.resource].lockspace;
-        let place = Where::new(lockspace, names_of(&self.resources, lock.resource));
-        self.history.write(Entry { at: self.now, place, fact: change(fact) });
+        entry.place.keep_of(&self.resources, lock.resource);
     }
 
     /// How long the request of this lock waits by now.
@@ -248,7 +225,8 @@ impl Shard {
     /// A request has come into a queue.
     pub(super) fn record_queued(&mut self, slot: LockSlot) {
         if self.history.is_on() {
-            self.record(slot, Happened::Queued, |fact| fact);
+            let at = self.locks[slot].at;
+            self.record(slot, What { held: at.held(), mode: at.wanted(), ..What::plain(Happened::Queued) });
         }
     }
 
@@ -265,18 +243,13 @@ impl Shard {
         }
         let waited_ms = waited_since.map_or(0, |since| self.waited_ms(since));
         let happened = if is_adopted { Happened::Adopted } else { Happened::Granted };
-        self.record(slot, happened, |fact| Fact { held: before, mode: fact.held, waited_ms, ..fact });
+        let mode = self.locks[slot].at.held();
+        self.record(slot, What { held: before, mode, waited_ms, ..What::plain(happened) });
     }
 
     /// A conversion ends without a grant and the lock stays, or something else happens to it that leaves it there.
     pub(super) fn record_change(&mut self, slot: LockSlot, happened: Happened, status: Status) {
-        if !self.history.is_on() {
-            return;
-        }
-        let lock = &self.locks[slot];
-        let waited_ms = lock.at.wanted().map_or(0, |_| self.waited_ms(lock.since));
-        let detail = if status == Status::Deadlock { self.history.record } else { 0 };
-        self.record(slot, happened, |fact| Fact { status, waited_ms, detail, ..fact });
+        self.record_gone(slot, Gone { happened, status, detail: 0 });
     }
 
     /// A lock goes; it is still in its queue and its session's list.
@@ -285,15 +258,16 @@ impl Shard {
             return;
         }
         let lock = &self.locks[slot];
-        let waited_ms = lock.at.wanted().map_or(0, |_| self.waited_ms(lock.since));
+        let (held, mode) = (lock.at.held(), lock.at.wanted());
+        let waited_ms = if mode.is_some() { self.waited_ms(lock.since) } else { 0 };
         // U2: whoever releases what waits ends its request.
-        let gone = match (gone.happened, lock.at.held()) {
+        let gone = match (gone.happened, held) {
             (Happened::Released, None) => Gone::ended(Status::Aborted),
             _ => gone,
         };
         let detail = if gone.status == Status::Deadlock { self.history.record } else { gone.detail };
-        let status = gone.status;
-        self.record(slot, gone.happened, |fact| Fact { status, waited_ms, detail, ..fact });
+        let (happened, status) = (gone.happened, gone.status);
+        self.record(slot, What { happened, status, held, mode, waited_ms, detail });
     }
 
     /// A request for a mode that was refused at once, if this step's answer, from here on, says so.
@@ -336,7 +310,7 @@ impl Shard {
             waited_ms: 0,
             detail,
         };
-        self.history.write(Entry { at: self.now, place, fact });
+        *self.history.next_entry() = Entry { at: self.now, place, fact };
     }
 
     fn record_refused_conversion(
@@ -347,7 +321,9 @@ impl Shard {
         (status, detail): (Status, u64),
     ) {
         if let Some(slot) = self.resolve(session, lock) {
-            self.record(slot, Happened::Refused, |fact| Fact { mode: Some(mode), status, detail, ..fact });
+            let held = self.locks[slot].at.held();
+            let what = What { held, mode: Some(mode), status, detail, ..What::plain(Happened::Refused) };
+            self.record(slot, what);
         }
     }
 
@@ -367,7 +343,7 @@ impl Shard {
             HistoryOf::Session(_) => None,
         };
         let is_meant = |entry: &Entry| match of {
-            HistoryOf::Resource { .. } => wanted == Some(entry.place),
+            HistoryOf::Resource { .. } => wanted.as_ref().is_some_and(|wanted| wanted.is(&entry.place)),
             HistoryOf::Session(session) => entry.fact.session == *session,
         };
         let shard = self.place().shard() << 56;
@@ -378,11 +354,27 @@ impl Shard {
         asked.map(|(cursor, entry)| Recorded { cursor, view: entry.view(now) }).collect()
     }
 
+    /// What ended the wait that began with this entry into a queue, as far as it is recorded: when, what, and why.
+    pub(super) fn first_after(&self, queued: &Queued) -> Option<(Instant, Happened, Status)> {
+        let is_of_lock = |entry: &&Entry| entry.fact.lock == queued.lock && entry.at >= queued.since;
+        let mut last = None;
+        for (_, entry) in self.history.newest_first().take_while(|(_, entry)| entry.at >= queued.since) {
+            match entry.fact.happened {
+                _ if !is_of_lock(&entry) => {}
+                Happened::Queued if entry.at == queued.since => break,
+                Happened::Demoted => {}
+                happened => last = Some((entry.at, happened, entry.fact.status)),
+            }
+        }
+        last
+    }
+
     /// From when on nothing was overwritten; none if nothing ever was.
     #[must_use]
     pub fn history_begins(&self) -> Option<Instant> {
-        let is_full = self.history.written > self.history.ring.len() as u64;
-        is_full.then(|| self.history.ring[self.history.next].at)
+        let Recorder { ring, next, written, .. } = &self.history;
+        let oldest = if *next == ring.len() { ring.first() } else { ring.get(*next) };
+        oldest.filter(|_| *written > ring.len() as u64).map(|oldest| oldest.at)
     }
 
     /// The whole path of the resource of a lock that is there.
@@ -394,7 +386,7 @@ impl Shard {
 
 impl Entry {
     fn view(&self, now: Instant) -> HistoryView {
-        let Entry { at, place: Where { lockspace, path, .. }, fact } = *self;
+        let Entry { at, place, fact } = *self;
         let is_new = fact.happened == Happened::Refused && fact.held.is_none();
         HistoryView {
             age_ms: now.ms_since(at),
@@ -402,9 +394,9 @@ impl Entry {
             status: fact.status,
             lock: (!is_new).then_some(fact.lock),
             session: (fact.session != SessionId(0)).then_some(fact.session),
-            lockspace,
-            is_cut: path.is_cut,
-            path: path.names(),
+            lockspace: place.lockspace,
+            is_cut: place.is_cut(),
+            path: place.names(),
             held: fact.held,
             mode: fact.mode,
             seq: fact.seq,

@@ -6,7 +6,7 @@
 //! Read in this order: `time limits input output` (what goes in and out), `slab lock resource tree shard` (the data),
 //! `compat grant enq convert deq cancel value_block blocking fence path undo end orphan` (the rules of `docs/locking.md`,
 //! cited by number), `deadline`, `deadlock` (the search: what is copied, found, confirmed), `session` (the register of one session: numbers, handles, retained answers), `show`,
-//! `what_if` and `invariant` (looking, never changing), `history` (what happened, for who looks later), `memory` (what all that takes).
+//! `what_if` and `invariant` (looking, never changing), `queued` and `history` (long waits, and what happened, for who looks later), `memory` (what all that takes).
 //!
 //! Nothing in this room reads a clock, knows a socket, spawns a thread, writes a log line or draws a random number.
 
@@ -32,6 +32,7 @@ mod orphan;
 mod output;
 mod path;
 mod planted;
+mod queued;
 mod recovery;
 mod resource;
 pub mod session;
@@ -49,5 +50,6 @@ pub use input::{Ask, End, Input, LockRef, Under};
 pub use limits::{DEPTH_MAX, LOOKED_AT_A_STEP, Limits, REMOVALS_A_STEP, SHOWN_MAX};
 pub use output::{Output, Said};
 pub use planted::{Mistake, Planted};
+pub use queued::{Queued, WaitEnd, Walk};
 pub use shard::Shard;
 pub use time::Instant;

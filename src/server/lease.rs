@@ -8,7 +8,7 @@
 //! and ends nobody before it had time to read what came meanwhile. To do so it walks through nobody's sessions: it notes
 //! when it was away, and counts that in when it looks at a lease.
 
-use super::{House, Shared, deadlock::Watch, wheel::Wheel};
+use super::{House, Shared, deadlock::Watch, long_wait, wheel::Wheel};
 use crate::{
     engine::{Instant, Mistake},
     table::{Scratch, SessionCell},
@@ -59,6 +59,7 @@ impl Leases {
 pub(super) async fn pass_time(shared: &Arc<Shared>, stop: &CancellationToken) {
     let mut passing = Passing::new(shared.clock.now());
     let mut watch = Watch::default();
+    let mut long_waits = long_wait::Watch::new(shared.log_wait_after);
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(rounds.tick()).await.is_some() {
@@ -67,6 +68,7 @@ pub(super) async fn pass_time(shared: &Arc<Shared>, stop: &CancellationToken) {
         let now = shared.clock.now();
         passing.round(&shared.house, now);
         watch.look(shared, now);
+        long_waits.look(shared, now);
     }
 }
 

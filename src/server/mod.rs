@@ -17,6 +17,7 @@ pub mod deadlock;
 mod house;
 mod lease;
 mod listener;
+mod long_wait;
 mod look;
 mod metrics;
 mod outbox;
@@ -63,6 +64,7 @@ struct Shared {
     door: Arc<listener::Door>,
     stop: CancellationToken,
     keepalive: Duration,
+    log_wait_after: Duration,
 }
 
 /// A server that serves.
@@ -138,6 +140,7 @@ impl Server {
             house: Arc::clone(&house),
             door: Arc::new(listener::Door::new(config.door, &house, stop.clone())),
             keepalive: config.keepalive,
+            log_wait_after: config.log_wait_after,
             stop,
         });
         let tracker = TaskTracker::new();

@@ -1,10 +1,11 @@
-//! `enq history`: what happened, after all is over.
+//! `enq history`: what happened, after all is over; and what the log says of long waits.
 
 use crate::{
     kept::Kept,
-    stage::{Server, said},
+    stage::{PATIENCE, Server, said},
 };
 use serde_json::Value;
+use tokio::time::timeout;
 
 async fn entries(server: &Server, arguments: &[&str]) -> Vec<Value> {
     let shown = server.json(&[&["history", "-o", "json"], arguments].concat()).await;
@@ -52,4 +53,42 @@ async fn a_server_that_keeps_no_history_is_told_apart_from_an_empty_one() {
     let shown = server.done(&["history", "x"]).await;
     assert_eq!(shown.status.code(), Some(70), "{shown:?}");
     assert!(said(&shown).contains("keeps no history"), "{}", said(&shown));
+}
+
+#[tokio::test]
+async fn a_long_wait_is_logged_with_its_holder_and_so_is_its_end() {
+    let arguments = ["--listen", "127.0.0.1:0", "--log-wait-after", "50ms", "--log-json"];
+    let (server, mut log) = Server::start_heard(&arguments).await;
+    let holder = Kept::open(&server, &["--name", "hold\u{1b}er"]).await;
+    let id = holder.lock("orders").await;
+    let waits = Kept::open(&server, &["--name", "in line"]).await;
+    let mut asks = waits.enq(&["lock", "-m", "PR", "orders"]);
+    let asks = tokio::spawn(async move { timeout(PATIENCE, asks.output()).await });
+
+    let mut told = async |what: &str| loop {
+        let line = timeout(PATIENCE, log.next_line()).await.expect("it is told in time");
+        let line = line.expect("it can be read").expect("the server goes on");
+        assert!(!line.contains('\u{1b}'), "{line}");
+        // What it says before its log begins is for people.
+        let Ok(line) = serde_json::from_str::<Value>(&line) else { continue };
+        let fields = line["fields"].clone();
+        if fields["message"] == what {
+            return fields;
+        }
+    };
+    let begun = told("a request waits long").await;
+    assert_eq!((&begun["resource"], &begun["mode"]), (&"orders".into(), &"PR".into()));
+    assert_eq!((&begun["name"], &begun["others"]), (&"in line".into(), &0.into()));
+    assert!(begun["waited_ms"].as_u64() >= Some(50), "{begun}");
+    let waits_for = begun["waits_for"].as_str().expect("words");
+    assert!(waits_for.starts_with(&format!("{id} EX of hold")), "{waits_for}");
+
+    assert!(holder.done(&["deq", &id]).await.status.success());
+    let over = told("a long wait is over").await;
+    assert_eq!((&over["lock"], &over["how"]), (&begun["lock"], &"GRANTED".into()));
+    assert!(over["waited_ms"].as_u64() >= begun["waited_ms"].as_u64(), "{over}");
+    assert!(asks.await.expect("no panic").expect("in time").expect("it starts").status.success());
+    for kept in [holder, waits] {
+        assert!(kept.done(&["session", "close"]).await.status.success());
+    }
 }

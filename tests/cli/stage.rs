@@ -14,8 +14,8 @@ use nix::{
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
     time::timeout,
 };
 
@@ -37,11 +37,22 @@ impl Server {
 
     /// With these arguments, the addresses to listen on among them.
     pub(crate) async fn start_with(arguments: &[&str]) -> Server {
+        Server::start_logging("warn", Stdio::null(), arguments).await
+    }
+
+    /// With these arguments and a log that can be read, line by line.
+    pub(crate) async fn start_heard(arguments: &[&str]) -> (Server, Lines<BufReader<ChildStderr>>) {
+        let mut server = Server::start_logging("info", Stdio::piped(), arguments).await;
+        let log = server.process.stderr.take().expect("its log is piped");
+        (server, BufReader::new(log).lines())
+    }
+
+    async fn start_logging(level: &str, log: Stdio, arguments: &[&str]) -> Server {
         let mut process = Command::new(env!("CARGO_BIN_EXE_enqd"))
-            .args(["--log-level", "warn"])
+            .args(["--log-level", level])
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .kill_on_drop(true)
             .spawn()
             .expect("the server starts");

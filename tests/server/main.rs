@@ -13,6 +13,7 @@ mod hostile;
 mod judged;
 mod leases;
 mod locks;
+mod long_waits;
 mod memory;
 mod orphans;
 mod resume;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::{Ask, Limits};
-use enq_protocol::vocabulary::{Flags, Handle, LockMode::Ex, LockMode::Nl, LockMode::Pr, Owner};
+use enq_protocol::vocabulary::{Flags, Handle, LockMode::Ex, LockMode::Nl, LockMode::Pr, LockspaceId, Owner};
 
 const NONE: Flags = Flags::NONE;
 

@@ -49,6 +49,8 @@ pub struct Config {
     pub leases: LeaseLimits,
     /// After how long a silence the network asks for the other side.
     pub keepalive: Duration,
+    /// After how long a wait the log tells of it; zero for never.
+    pub log_wait_after: Duration,
 }
 
 /// What a session may have in flight.
@@ -206,6 +208,7 @@ impl From<&Settings> for Config {
             bounds: Bounds::from(settings),
             leases: LeaseLimits { min: settings.ttl_min, max: settings.ttl_max },
             keepalive: settings.keepalive,
+            log_wait_after: settings.log_wait_after,
         }
     }
 }

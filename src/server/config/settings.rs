@@ -96,6 +96,9 @@ settings! {
     log_level: String = "info".into();
     /// Log one JSON object a line.
     log_json: bool = false;
+    /// After how long a wait the log tells, at the level info, that a request waits and for whom, and later how that ended;
+    /// 0s for never.
+    log_wait_after: Duration = Duration::from_secs(10);
 
     /// Connections that are served at a time.
     connections_max: u32 = 20_000;
