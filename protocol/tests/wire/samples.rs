@@ -197,7 +197,7 @@ fn looks() -> Vec<(&'static str, Look)> {
     };
     let path = vec![name("db"), name("orders")];
     let lockspace = LockspaceId(2);
-    let mut looks = vec![
+    vec![
         ("ping", Look::Ping),
         ("renew", Look::Renew),
         ("open", Look::Open(open)),
@@ -242,9 +242,7 @@ fn looks() -> Vec<(&'static str, Look)> {
         ("what-if-released", Look::WhatIf(WhatIf::Released(lock(9)))),
         ("what-if-ended", Look::WhatIf(WhatIf::Ended(session(3)))),
         ("resume", Look::Resume(Resume { session: session(3), secret: secret(), received: 18 })),
-    ];
-    looks.extend(history::looks());
-    looks
+    ]
 }
 
 fn secret() -> [u8; 16] {
@@ -410,6 +408,7 @@ pub(crate) fn all() -> Vec<(&'static str, Said<'static>)> {
     all.extend(
         looks()
             .into_iter()
+            .chain(history::looks())
             .map(|(name, look)| (name, Said::Look { tag: 0x0102_0304, ack: ack(name, 17), look })),
     );
     let requests = requests().into_iter().chain(requests_about_orphans());
