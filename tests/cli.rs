@@ -32,3 +32,5 @@ mod restart;
 mod stage;
 #[path = "cli/terminal.rs"]
 mod terminal;
+#[path = "cli/why.rs"]
+mod why;

@@ -4,10 +4,12 @@
 //! there is not named.
 
 mod deadlocks;
+mod graph;
 mod history;
 mod orphans;
 mod run;
 mod script;
+mod why;
 
 use std::{ffi::OsString, time::Duration};
 
@@ -17,10 +19,12 @@ use enq_protocol::vocabulary::{LockId, LockMode, SessionId};
 use super::duration;
 
 pub use deadlocks::{Deadlocks, DeadlocksVerb};
+pub use graph::Graph;
 pub use history::History;
 pub use orphans::{Orphans, OrphansVerb};
 pub use run::{Also, Run};
 pub use script::{Ask, Cancel, CheckToken, Convert, Deq, GrantFormat, Lock, Open, OpenFormat};
+pub use why::{Why, WhyOf};
 
 /// Where a server is looked for when nothing says otherwise.
 pub const SERVER_DEFAULT: &str = "127.0.0.1:21065";
@@ -129,6 +133,12 @@ pub enum Verb {
     Tree(Tree),
     /// Show who waits for whom, and why
     Blockers(Blockers),
+    /// Say why a lock or a session waits, down to the root, and what its end would bring
+    #[command(long_about = why::ABOUT)]
+    Why(Why),
+    /// Draw who waits for whom
+    #[command(long_about = graph::ABOUT)]
+    Graph(Graph),
     /// Create, list, show, change and remove lockspaces
     Space(Space),
     /// Open and close a session for scripts; list, show and end sessions
@@ -220,6 +230,12 @@ pub struct Blockers {
     /// The name is a path: a/b/c is c below b below a
     #[arg(long, requires = "name")]
     pub path: bool,
+    /// Show the whole lockspace as trees: on top whoever waits for nobody, below him those who wait for him
+    #[arg(long, conflicts_with_all = ["name", "roots"])]
+    pub tree: bool,
+    /// Show only those who wait for nobody and whom all others wait for
+    #[arg(long, conflicts_with = "name")]
+    pub roots: bool,
     /// Look at most at so many locks that wait
     #[arg(long, value_name = "N", default_value = "100")]
     pub limit: usize,

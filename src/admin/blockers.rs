@@ -9,6 +9,7 @@ use super::{
     ask,
     duration::show_ms,
     exit::Failure,
+    graph,
     render::{self, Column, Item},
     words,
 };
@@ -28,6 +29,12 @@ const COLUMNS: [Column; 9] = [
 
 /// Shows them.
 pub(super) async fn blockers(reach: &Reach, blockers: &Blockers) -> Result<(), Failure> {
+    if blockers.tree {
+        return graph::blockers_as_tree(reach, blockers.output.format).await;
+    }
+    if blockers.roots {
+        return graph::roots(reach, blockers.output.format).await;
+    }
     let client = ask::client(reach).await?;
     let waiting = waiting(reach, &client, blockers).await?;
     let mut found: Vec<(LockView, Edges)> = Vec::new();

@@ -8,6 +8,7 @@
 pub mod args;
 mod ask;
 mod blockers;
+mod chain;
 mod check_token;
 mod completion;
 mod date;
@@ -15,6 +16,7 @@ mod deadlocks;
 mod duration;
 pub mod exit;
 mod force_release;
+mod graph;
 mod history;
 mod kept;
 mod ls;
@@ -31,6 +33,7 @@ mod space;
 mod stats;
 mod tree;
 mod version;
+mod why;
 mod words;
 
 use std::{env, ffi::OsString, process::ExitCode};
@@ -81,6 +84,8 @@ fn carry_out(reach: &Reach, verb: &Verb) -> Result<(), Failure> {
             Verb::Show(show) => show::show(reach, show).await,
             Verb::Tree(tree) => tree::tree(reach, tree).await,
             Verb::Blockers(blockers) => blockers::blockers(reach, blockers).await,
+            Verb::Graph(graph) => graph::graph(reach, graph).await,
+            Verb::Why(why) => why::why(reach, why).await,
             Verb::Space(space) => space::space(reach, &space.verb).await,
             Verb::Session(session) => session::session(reach, &session.verb).await,
             Verb::Deadlocks(deadlocks) => deadlocks::deadlocks(reach, &deadlocks.verb).await,

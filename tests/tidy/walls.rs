@@ -104,6 +104,7 @@ const ROOMS: [Room; 9] = [
             "clap_complete",
             "clap_mangen",
             "comfy_table",
+            "layout",
             "serde",
             "serde_json",
             "nix",
