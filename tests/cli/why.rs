@@ -185,6 +185,8 @@ async fn a_ring_is_marked_and_told_apart_from_who_merely_waits_for_it() {
     assert!(!line(&text, "2 of 3 in the queue").contains("<<<"), "{text}");
     let dot = story.text(&["graph", "--dot"]).await;
     assert_eq!(dot.matches("penwidth=3").count(), 3, "{dot}");
+    let svg = story.text(&["graph", "--svg", "-"]).await;
+    assert_eq!(svg.matches("stroke=\"#c00000\" stroke-width=\"3\"").count(), 3, "{svg}");
     let tree = story.text(&["blockers", "--tree"]).await;
     assert!(line(&tree, "in a deadlock").starts_with(|c: char| c.is_ascii_lowercase()), "{tree}");
     assert_eq!(tree.matches("  <<<").count(), 3, "{tree}");
