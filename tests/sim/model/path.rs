@@ -210,7 +210,7 @@ impl Model {
         self.say(request.ask.session, What::Granted { later, grant, levels: Some(levels) });
     }
 
-    /// P5: undoes what the request made, leaf first, save what has other sublocks. With a status the request was
+    /// P5: undoes what the request made, leaf first, save what others below need. With a status the request was
     /// queued and completes.
     pub(super) fn undo(&mut self, index: usize, status: Option<Status>, invalidates: bool) {
         let request = self.paths.remove(index);
@@ -230,7 +230,7 @@ impl Model {
                 Some((id, _, true)) => {
                     // T6: an end takes what it sealed and nothing else.
                     let kept = self.lock(*id).is_none_or(|lock| !lock.sealed && of_end);
-                    if kept || self.sublocks(*id) > 0 {
+                    if kept || self.is_needed(*id) {
                         continue;
                     }
                     let lock = self.lock(*id).expect("just looked").clone();
