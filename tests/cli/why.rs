@@ -187,6 +187,8 @@ async fn a_ring_is_marked_and_told_apart_from_who_merely_waits_for_it() {
     assert_eq!(dot.matches("penwidth=3").count(), 3, "{dot}");
     let svg = story.text(&["graph", "--svg", "-"]).await;
     assert_eq!(svg.matches("stroke=\"#c00000\" stroke-width=\"3\"").count(), 3, "{svg}");
+    assert_eq!(svg.matches("class=\"label\" fill=\"#c00000\"").count(), 6, "labels have two lines: {svg}");
+    assert_eq!(svg.matches("class=\"label\"").count(), 14, "whatever way they take: {svg}");
     let tree = story.text(&["blockers", "--tree"]).await;
     assert!(line(&tree, "in a deadlock").starts_with(|c: char| c.is_ascii_lowercase()), "{tree}");
     assert_eq!(tree.matches("  <<<").count(), 3, "{tree}");

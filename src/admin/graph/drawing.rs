@@ -30,6 +30,9 @@ const CHARACTER: f64 = 0.58;
 /// What the library takes a label's characters for; it wants a square for each.
 const LABEL_FONT: usize = 8;
 
+/// Stands behind the number of an edge in its label; nothing that is printed has it.
+const NUMBER_END: char = '\u{1f}';
+
 /// Of labels, in pixels.
 const LABEL: f64 = 12.0;
 
@@ -48,9 +51,9 @@ pub(super) fn svg(figure: &Figure) -> String {
         let own = own.map(|edge| format!("waits for itself: {}", edge.lines.join(" ")));
         handles.push(graph.add_node(shape(node, own)));
     }
-    for edge in figure.edges.iter().filter(|edge| edge.from != edge.to) {
+    for (at, edge) in figure.edges.iter().enumerate().filter(|(_, edge)| edge.from != edge.to) {
         // Layers go down from the first to the second: whoever is in the way stands above.
-        graph.add_edge(arrow(edge), handles[edge.to], handles[edge.from]);
+        graph.add_edge(arrow(at, edge), handles[edge.to], handles[edge.from]);
     }
     let mut words: Vec<&str> = Vec::new();
     if figure.nodes.is_empty() {
@@ -64,7 +67,8 @@ pub(super) fn svg(figure: &Figure) -> String {
         let said = Node { name: String::new(), lines, is_root: false, is_stuck: false };
         graph.add_node(shape(&said, std::iter::empty()));
     }
-    let mut canvas = Canvas::default();
+    let labels = figure.edges.iter().map(|edge| colour_of(edge)).collect();
+    let mut canvas = Canvas { labels, ..Canvas::default() };
     graph.do_it(false, false, false, &mut canvas);
     canvas.finish()
 }
@@ -84,11 +88,16 @@ fn shape(node: &Node, own: impl Iterator<Item = String>) -> Element {
     element
 }
 
-fn arrow(edge: &Edge) -> Arrow {
+fn colour_of(edge: &Edge) -> &'static str {
+    if edge.is_stuck { STUCK } else { "#404040" }
+}
+
+fn arrow(at: usize, edge: &Edge) -> Arrow {
     let style = if edge.is_held { LineStyleKind::Normal } else { LineStyleKind::Dashed };
-    let (colour, width) = if edge.is_stuck { (STUCK, 3) } else { ("#404040", 1) };
-    let look = StyleAttr::new(Color::fast(colour), width, None, 0, LABEL_FONT);
-    let text = edge.lines.join("\n");
+    let width = if edge.is_stuck { 3 } else { 1 };
+    let look = StyleAttr::new(Color::fast(colour_of(edge)), width, None, 0, LABEL_FONT);
+    // The library forgets the look of a long edge's label: it is known again by its number.
+    let text = format!("{at}{NUMBER_END}{}", edge.lines.join("\n"));
     Arrow::new(LineEndKind::Arrow, LineEndKind::None, style, &text, &look, &None, &None)
 }
 
@@ -103,13 +112,15 @@ struct Canvas {
     edges: String,
     boxes: String,
     words: String,
+    /// The colours of the edges.
+    labels: Vec<&'static str>,
     width: f64,
     height: f64,
 }
 
 impl Canvas {
     fn finish(self) -> String {
-        let Canvas { edges, boxes, words, width, height } = self;
+        let Canvas { edges, boxes, words, width, height, .. } = self;
         let (width, height) = (width + 20.0, height + 20.0);
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" \
@@ -187,20 +198,19 @@ impl RenderBackend for Canvas {
         0
     }
 
-    fn draw_text(&mut self, at: Point, text: &str, look: &StyleAttr) {
-        let is_label = look.font_size == LABEL_FONT;
-        let size = if is_label { LABEL } else { FONT };
+    fn draw_text(&mut self, at: Point, text: &str, _: &StyleAttr) {
+        let (label, text) = match text.split_once(NUMBER_END) {
+            Some((number, text)) => (number.parse::<usize>().ok().and_then(|at| self.labels.get(at)), text),
+            None => (None, text),
+        };
+        let class = label.map_or_else(String::new, |fill| format!(" class=\"label\" fill=\"{fill}\""));
+        let size = if label.is_some() { LABEL } else { FONT };
         let lines: Vec<&str> = text.lines().collect();
         let first = at.y - size * LINE * (number(lines.len()) - 1.0) / 2.0 + size * 0.35;
         for (number_of_line, line) in lines.iter().enumerate() {
             let y = first + size * LINE * number(number_of_line);
             self.grow(Point::new(at.x + size * CHARACTER * number(line.chars().count()) / 2.0, y));
             let weight = if number_of_line == 0 { " font-weight=\"bold\"" } else { "" };
-            let class = if is_label {
-                format!(" class=\"label\" fill=\"{}\"", colour(&look.line_color))
-            } else {
-                String::new()
-            };
             let (line, x) = (escaped(line), at.x);
             let _ = writeln!(
                 self.words,
