@@ -4,6 +4,8 @@ use super::super::{Outgoing, Told};
 use super::*;
 use enq_protocol::vocabulary::{Fence, Grant, LockId, LockMode, Place, Seq};
 
+mod weights;
+
 const BOUNDS: Bounds =
     Bounds { locks: 100, waiting: 2, window_requests: 3, window_bytes: 1_000, planted: Planted::NONE };
 const SOMEWHERE: Place = Place(7);
