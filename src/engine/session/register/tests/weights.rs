@@ -103,3 +103,31 @@ fn completions_that_are_to_come_have_their_room_set_aside() {
     let ended = before - outgoing.bytes();
     assert!((100 * size_of::<Handle>()..=200 * size_of::<Handle>()).contains(&ended), "{ended}");
 }
+
+#[test]
+fn notices_are_heard_until_there_is_a_quarter_of_a_megabyte_to_say() {
+    let notice = || Said::Blocking { handle: handle(1), seq: Seq(1), mode: LockMode::Ex };
+    for taken_over in [false, true] {
+        let (mut register, mut outgoing) = (Register::new(BOUNDS), Outgoing::default());
+        outgoing.set_heard(true);
+        (0..200).for_each(|_| outgoing.append_event(SOMEWHERE, revoked(1_000)));
+        if taken_over {
+            register.take_over(&mut outgoing);
+        }
+        register.take_over(&mut Outgoing::default());
+        outgoing.append_event(SOMEWHERE, notice());
+        assert!(outgoing.is_heard() && outgoing.has_unsent());
+        (0..100).for_each(|_| outgoing.append_event(SOMEWHERE, revoked(1_000)));
+        outgoing.append_event(SOMEWHERE, notice());
+        assert_eq!(outgoing.is_heard(), taken_over, "either half counts by itself");
+        register.take_over(&mut outgoing);
+        register.take_over(&mut outgoing);
+        assert!(!outgoing.is_heard());
+        let mut notices = 0;
+        register.send(|entry, _| {
+            notices += u32::from(entry.number == 0);
+            true
+        });
+        assert_eq!(notices, if taken_over { 2 } else { 0 });
+    }
+}
