@@ -265,3 +265,6 @@ fn requests(cycle: &Cycle) -> Vec<(LockId, Stamp)> {
     requests.sort_unstable();
     requests
 }
+
+#[cfg(test)]
+mod tests;

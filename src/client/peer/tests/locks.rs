@@ -1,6 +1,7 @@
 //! What becomes of one lock: revoked, demoted, released with a value, at the end of its session.
 
 use super::*;
+use enq_protocol::vocabulary::{LockView, Queue, Stamp};
 
 fn revoked(number: u32) -> Event {
     Event::Revoked {
@@ -83,4 +84,55 @@ fn nothing_is_asked_after_the_end_of_the_session() {
     assert_eq!(scene.peer.close("again"), Err(Status::SessionLost));
     scene.peer.abandon(a);
     assert_eq!(scene.says(), "2 Close");
+}
+
+/// A lock of an earlier process.
+fn found(number: u32, queue: Queue) -> LockView {
+    LockView {
+        lock: LockId(number.into()),
+        session: Some(SessionId(7)),
+        handle: handle(number),
+        owner: Owner::default(),
+        lockspace: LockspaceId(0),
+        path: Vec::new(),
+        queue,
+        granted: (queue != Queue::Waiting).then_some(LockMode::Pr),
+        requested: (queue != Queue::Granted).then_some(LockMode::Ex),
+        seq: Seq(4),
+        fence: Fence(4),
+        stamp: Stamp(1),
+        age_ms: 0,
+        timeout_ms: None,
+        pause_ms: None,
+        parent: None,
+        sublocks: 0,
+        flags: Flags::NONE,
+        priority: 0,
+        reason: Box::default(),
+    }
+}
+
+#[test]
+fn what_an_earlier_process_left_is_claimed_once_if_it_is_held_and_the_rest_is_released() {
+    let mut scene = Scene::new(100);
+    let views = [found(1, Queue::Granted), found(2, Queue::Conversion), found(4, Queue::Waiting)];
+    scene.peer.find(&views, || "found");
+    assert_eq!(scene.peer.lock_count(), 3);
+    assert_eq!(scene.peer.claim(handle(2)), None, "it converts");
+    assert_eq!(scene.peer.claim(handle(3)), None, "there is none");
+    assert_eq!(scene.peer.claim(handle(4)), None, "it waits");
+    let (ticket, to) = scene.peer.claim(handle(1)).unwrap();
+    assert_eq!((ticket.handle, to), (handle(1), "found"));
+    assert_eq!(scene.peer.claim(handle(1)), None, "somebody answers for it");
+    // A path of its own that is under way is not among what was left.
+    scene.enq_path("path", 2);
+    scene.peer.release_unclaimed();
+    assert_eq!(scene.says(), "1 path 5, 2 deq 4, 3 cancel 2, 4 deq 2");
+    scene.peer.release_unclaimed();
+    scene.release(ticket);
+    assert_eq!(scene.peer.claim(handle(1)), None, "it is being released");
+    assert_eq!(scene.says(), "5 deq 1", "once each");
+    let notice = Event::Blocking { handle: handle(1), seq: Seq(4), mode: LockMode::Ex };
+    scene.event(notice);
+    assert_eq!(scene.told(), ["found blocks EX"], "its grant is that of the view");
 }

@@ -208,8 +208,10 @@ fn what_an_earlier_connection_received_may_be_acknowledged_before_it_is_sent_aga
     let (mut register, mut outgoing) = (Register::new(BOUNDS), Outgoing::default());
     answer(&mut register, &mut outgoing, 3, 100);
     assert_eq!(register.attach(0, &mut outgoing), Ok(0));
+    let weight = register.to_send_weight();
     assert_eq!(register.acknowledge(2), Ok(()));
-    assert_eq!(register.unacknowledged(), 1);
+    assert_eq!((register.unacknowledged(), register.answers()), (1, 3));
+    assert_eq!(register.to_send_weight() * 3, weight);
     assert!(register.has_room(2, 900) && !register.has_room(3, 0));
     assert_eq!(register.acknowledge(4), Err(Status::AckRange));
 }
