@@ -46,12 +46,18 @@ pub enum Mistake {
     OutputIsUnbounded,
     /// Room is made for a frame as long as its header says.
     RoomForAnAnnouncement,
+    /// The deadlock search sees who holds what a request wants, and not who is ahead of it.
+    QueueOrderIsNoEdge,
+    /// What was found in copies is not looked at again before somebody is refused.
+    ConfirmationIsSkipped,
+    /// A refusal hits the lock that was meant, whatever it waits for by now.
+    AnyEntryIsTheVictim,
 }
 
 #[cfg(feature = "planted")]
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 20] = [
+    pub const ALL: [Mistake; 23] = [
         Mistake::GrantToTheDead,
         Mistake::TimedOutStays,
         Mistake::ConversionForgetsItsMode,
@@ -72,11 +78,14 @@ impl Mistake {
         Mistake::StallIsNotGivenBack,
         Mistake::OutputIsUnbounded,
         Mistake::RoomForAnAnnouncement,
+        Mistake::QueueOrderIsNoEdge,
+        Mistake::ConfirmationIsSkipped,
+        Mistake::AnyEntryIsTheVictim,
     ];
 }
 
 /// What is planted, if anything is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Planted {
     #[cfg(feature = "planted")]
     mistake: Option<Mistake>,

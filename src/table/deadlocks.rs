@@ -11,8 +11,8 @@ use super::{
     listing::{WEIGHT_MAX, session_view_weight, weight_of},
 };
 use crate::engine::{
-    Input, Instant, Said,
-    deadlock::{Copied, Cycle, Due, Rule, Wait, search},
+    Input, Instant, LOOKED_AT_A_STEP, Said,
+    deadlock::{Copied, Cycle, Due, Rule, Seat, Wait, search as find},
 };
 use enq_protocol::vocabulary::{
     DeadlockView, LockId, LockspaceId, Policy, SessionId, SessionView, Stamp, Status, WaitView,
@@ -94,6 +94,65 @@ pub struct Searched {
     pub found: Vec<Arc<Deadlock>>,
 }
 
+/// A search on its way, for whoever takes it step by step.
+#[derive(Debug)]
+pub struct Search {
+    began: Instant,
+    due: Due,
+    rules: BTreeMap<LockspaceId, Rule>,
+    copied: Copied,
+    /// Where the copying goes on: the shard, and the place in its list of resources; none when all is copied.
+    next: Option<(u8, usize)>,
+    cycles: VecDeque<Cycle>,
+    /// Those that nobody may break, by their requests.
+    standing: BTreeSet<Vec<(LockId, Stamp)>>,
+    found: Vec<Arc<Deadlock>>,
+}
+
+impl Search {
+    /// How many locks were copied by now.
+    #[must_use]
+    pub fn copied(&self) -> usize {
+        self.copied.len()
+    }
+}
+
+/// What a look at a cycle says.
+#[derive(Debug)]
+pub enum Looked {
+    /// It stands, and something has to be done.
+    Stands(Confirmed),
+    /// It does not stand any more, or nobody may be refused and that was told before.
+    Gone,
+    /// There is no other.
+    Over,
+}
+
+/// A cycle that stood when each of its waits was looked at again, and how these looked.
+#[derive(Clone, Debug)]
+pub struct Confirmed {
+    cycle: Cycle,
+    waits: Vec<WaitView>,
+}
+
+impl Confirmed {
+    /// The request that is about to be refused; none if the lockspaces spare all.
+    #[must_use]
+    pub fn victim(&self) -> Option<LockId> {
+        Some(self.seat()?.lock)
+    }
+
+    /// Its waits, or the first of them.
+    #[must_use]
+    pub fn waits(&self) -> &[WaitView] {
+        &self.waits
+    }
+
+    fn seat(&self) -> Option<Seat> {
+        Some(self.cycle.waits.get(self.cycle.victim?)?.waiting)
+    }
+}
+
 /// What the table remembers of searches.
 #[derive(Debug)]
 pub(super) struct Deadlocks {
@@ -142,23 +201,79 @@ impl Table {
     /// waits.
     pub fn search_deadlocks(&self, now: Instant, due: Due, scratch: &mut Scratch) -> Searched {
         let _alone = self.deadlocks.alone.lock();
+        let mut search = self.begin_search(now, due);
+        while self.copy_part(&mut search, LOOKED_AT_A_STEP) {}
+        self.look_for_cycles(&mut search);
+        loop {
+            match self.confirm_next(now, &mut search) {
+                Looked::Stands(confirmed) => _ = self.refuse_victim(now, &mut search, confirmed, scratch),
+                Looked::Gone => {}
+                Looked::Over => return self.end_search(search),
+            }
+        }
+    }
+
+    /// The first step of a search: it has copied nothing yet. Whoever takes the steps himself sees to it that no other
+    /// search runs.
+    #[must_use]
+    pub fn begin_search(&self, now: Instant, due: Due) -> Search {
         self.deadlocks.searches.fetch_add(1, Ordering::Relaxed);
         // Whoever is queued from here on notes himself anew.
         self.deadlocks.next.store(u64::MAX, Ordering::Relaxed);
-        let rules = self.rules();
-        let rule_of = |space: LockspaceId| rules.get(&space).copied().unwrap_or_default();
-        let mut copied = Copied::default();
-        for number in 0..=u8::MAX {
-            self.copy_queues(number, &mut copied);
+        Search {
+            began: now,
+            due,
+            rules: self.rules(),
+            copied: Copied::default(),
+            next: Some((0, usize::MAX)),
+            cycles: VecDeque::new(),
+            standing: BTreeSet::new(),
+            found: Vec::new(),
         }
-        if let Some(next) = copied.next_search(now, rule_of) {
+    }
+
+    /// Copies the queues of one hold of a shard, of about so many locks; false when all is copied.
+    pub fn copy_part(&self, search: &mut Search, at_most: usize) -> bool {
+        let Some((number, from)) = search.next else { return false };
+        let rest = self.cell(number).shard.lock().copy_queues(from, at_most, &mut search.copied);
+        search.next = match rest {
+            0 => number.checked_add(1).map(|number| (number, usize::MAX)),
+            rest => Some((number, rest)),
+        };
+        search.next.is_some()
+    }
+
+    /// Looks for the cycles of what was copied, holding nothing.
+    pub fn look_for_cycles(&self, search: &mut Search) {
+        let rule_of = |space: LockspaceId| search.rules.get(&space).copied().unwrap_or_default();
+        if let Some(next) = search.copied.next_search(search.began, rule_of) {
             self.deadlocks.note(next);
         }
-        let cycles = search(due, &copied, rule_of, |session| self.locks_of(session));
-        let standing = cycles.iter().filter(|cycle| cycle.victim.is_none()).map(requests).collect();
-        let found = cycles.iter().filter_map(|cycle| self.act_upon(now, cycle, scratch)).collect();
-        self.deadlocks.records.lock().standing = standing;
-        Searched { locks: copied.len(), found }
+        let cycles = find(search.due, &search.copied, rule_of, |session| self.locks_of(session));
+        search.standing = cycles.iter().filter(|cycle| cycle.victim.is_none()).map(requests).collect();
+        search.cycles = cycles.into();
+    }
+
+    /// D5: looks once more at the next cycle. Where it has gone, another one may have been passed over on account of its
+    /// victim, so the next search is due at once.
+    #[must_use]
+    pub fn confirm_next(&self, now: Instant, search: &mut Search) -> Looked {
+        let Some(cycle) = search.cycles.pop_front() else { return Looked::Over };
+        if cycle.victim.is_none() && self.deadlocks.records.lock().standing.contains(&requests(&cycle)) {
+            return Looked::Gone;
+        }
+        let confirmed = self.confirm_cycle(now, cycle);
+        if confirmed.is_none() {
+            self.deadlocks.note(now);
+        }
+        confirmed.map_or(Looked::Gone, Looked::Stands)
+    }
+
+    /// The last step: what the search did.
+    #[must_use]
+    pub fn end_search(&self, search: Search) -> Searched {
+        self.deadlocks.records.lock().standing = search.standing;
+        Searched { locks: search.copied.len(), found: search.found }
     }
 
     /// The deadlocks of before, the latest first.
@@ -199,11 +314,7 @@ impl Table {
         self.session(session).map_or(0, |cell| cell.locks())
     }
 
-    /// D5: confirms, records and refuses.
-    fn act_upon(&self, now: Instant, cycle: &Cycle, scratch: &mut Scratch) -> Option<Arc<Deadlock>> {
-        if cycle.victim.is_none() && self.deadlocks.records.lock().standing.contains(&requests(cycle)) {
-            return None;
-        }
+    fn confirm_cycle(&self, now: Instant, cycle: Cycle) -> Option<Confirmed> {
         let mut waits = Vec::new();
         for (at, wait) in cycle.waits.iter().enumerate() {
             let seen = self.confirm(now, wait)?;
@@ -211,10 +322,22 @@ impl Table {
                 waits.push(seen);
             }
         }
+        Some(Confirmed { cycle, waits })
+    }
+
+    /// D5: records a cycle that was confirmed, and refuses its victim; nothing if that request has gone since.
+    pub fn refuse_victim(
+        &self,
+        now: Instant,
+        search: &mut Search,
+        confirmed: Confirmed,
+        scratch: &mut Scratch,
+    ) -> Option<Arc<Deadlock>> {
+        let seat = confirmed.seat();
+        let Confirmed { cycle, waits } = confirmed;
         let shown = waits.iter().flat_map(|wait| [wait.waiting.session, wait.blocker.session]).flatten();
         let sessions: BTreeSet<SessionId> = shown.collect();
         let sessions = sessions.into_iter().filter_map(|session| self.show_session(now, session)).collect();
-        let victim = cycle.victim.and_then(|at| cycle.waits.get(at)).map(|wait| wait.waiting);
         let record = {
             let mut records = self.deadlocks.records.lock();
             records.last += 1;
@@ -225,7 +348,7 @@ impl Table {
                 waits,
                 wait_count: cycle.waits.len(),
                 sessions,
-                refused: victim.map(|seat| seat.lock),
+                refused: seat.map(|seat| seat.lock),
             });
             // It is there before anybody is told its number.
             records.ring.push_back(Arc::clone(&record));
@@ -234,15 +357,18 @@ impl Table {
             }
             record
         };
-        let Some(seat) = victim else { return Some(record) };
-        let input = Input::RefuseDeadlock { lock: seat.lock, stamp: seat.stamp, record: record.number };
-        let answer = self.with_shard(seat.lock.shard(), scratch, |table, shard, scratch| {
-            table.step(shard, now, input, None, scratch)
-        });
-        if !matches!(answer, Some(Said::Done(Status::Done))) {
-            self.deadlocks.records.lock().ring.retain(|kept| kept.number != record.number);
-            return None;
+        if let Some(seat) = seat {
+            let input = Input::RefuseDeadlock { lock: seat.lock, stamp: seat.stamp, record: record.number };
+            let answer = self.with_shard(seat.lock.shard(), scratch, |table, shard, scratch| {
+                table.step(shard, now, input, None, scratch)
+            });
+            if !matches!(answer, Some(Said::Done(Status::Done))) {
+                self.deadlocks.records.lock().ring.retain(|kept| kept.number != record.number);
+                self.deadlocks.note(now);
+                return None;
+            }
         }
+        search.found.push(Arc::clone(&record));
         Some(record)
     }
 

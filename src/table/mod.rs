@@ -23,7 +23,7 @@ mod sessions;
 mod spaces;
 mod waits;
 
-pub use deadlocks::{Deadlock, Searched};
+pub use deadlocks::{Confirmed, Deadlock, Looked, Search, Searched};
 pub use execute::{Executed, Request};
 pub use listing::{Edges, ResourceSeen};
 pub use long_waits::{LongWait, LongWaits, LongWaitsSeen, TOLD_A_LOOK};

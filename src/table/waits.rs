@@ -50,7 +50,7 @@ impl Table {
     }
 
     /// The queues of one shard, some at a time.
-    pub(super) fn copy_queues(&self, number: u8, copied: &mut Copied) {
+    fn copy_queues(&self, number: u8, copied: &mut Copied) {
         let mut from = usize::MAX;
         while from > 0 {
             let shard = self.cell(number).shard.lock();

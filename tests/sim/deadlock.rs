@@ -1,175 +1,44 @@
-//! The deadlock search against an oracle that knows no graph: it lets every party that waits for nothing finish and
-//! release what it has, grants what this frees, and goes on until nothing changes. Who is left is stuck for ever.
+//! The deadlock search against the oracle (`oracle`), which knows no graph.
 //!
-//! States of queues are drawn at random, several requests a party included. The oracle has its own tables of modes and
-//! rules and imports nothing of the engine. `ENQ_SIM_QUEUES` chooses how many states.
+//! States of queues are drawn at random, several requests a party included. `ENQ_SIM_QUEUES` chooses how many.
 
 use crate::model::beside;
 use crate::number;
+use crate::oracle::{Entry, Resource, Who, World};
 use enq::engine::{
-    Instant,
+    Instant, Planted,
     deadlock::{Copied, Cycle, Due, NEVER_REFUSED, Party, Rule, Seat, Wait, search},
 };
 use enq_protocol::vocabulary::{EdgeWhy, Flags, LockId, LockMode, LockspaceId, Owner, Seq, SessionId, Stamp};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng, seq::IndexedRandom as _};
 use std::collections::BTreeSet;
 
-/// A lock of the oracle.
-#[derive(Clone, Debug)]
-struct Entry {
-    id: u32,
-    party: u8,
-    held: Option<LockMode>,
-    wanted: Option<LockMode>,
-    /// NODLCKWT, NODLCKBLK, NOORDER.
-    runs_on: bool,
-    gives_way: bool,
-    jumps: bool,
-    priority: u8,
-    since: u64,
+fn copied(world: &World, planted: Planted) -> Copied {
+    let mut copied = Copied::planted(planted);
+    for resource in &world.resources {
+        let seats = |queue: &[Entry]| queue.iter().map(seat).collect::<Vec<_>>();
+        copied.add(seats(&resource.granted), seats(&resource.conversion), seats(&resource.waiting));
+    }
+    copied
 }
 
-/// A resource of the oracle.
-#[derive(Clone, Debug, Default)]
-struct Resource {
-    granted: Vec<Entry>,
-    conversion: Vec<Entry>,
-    waiting: Vec<Entry>,
-}
-
-impl Resource {
-    fn all(&self) -> impl Iterator<Item = &Entry> {
-        self.granted.iter().chain(&self.conversion).chain(&self.waiting)
-    }
-
-    fn clashes(&self, id: u32, wanted: LockMode) -> bool {
-        let holding = self.granted.iter().chain(&self.conversion);
-        holding
-            .filter(|other| other.id != id && !other.gives_way)
-            .any(|other| other.held.is_some_and(|held| !beside(held, wanted)))
-    }
-
-    /// Where the first request stands that can be granted. What gives way does not count as there.
-    fn grantable(&self, queue: &[Entry], blocked: bool) -> Option<usize> {
-        queue.iter().enumerate().position(|(at, entry)| {
-            let wanted = entry.wanted.expect("it waits");
-            let is_head = !blocked && queue.iter().take(at).all(|other| other.gives_way);
-            (is_head || entry.jumps) && !self.clashes(entry.id, wanted)
-        })
-    }
-
-    /// Grants one request that can be granted; false if there is none.
-    fn grant_one(&mut self) -> bool {
-        let blocked = !self.conversion.iter().all(|other| other.gives_way);
-        let mut entry = if let Some(at) = self.grantable(&self.conversion, false) {
-            self.conversion.remove(at)
-        } else if let Some(at) = self.grantable(&self.waiting, blocked) {
-            self.waiting.remove(at)
-        } else {
-            return false;
-        };
-        entry.held = entry.wanted.take();
-        self.granted.push(entry);
-        true
-    }
-
-    fn remove_party(&mut self, party: u8) {
-        for queue in [&mut self.granted, &mut self.conversion, &mut self.waiting] {
-            queue.retain(|entry| entry.party != party);
-        }
-    }
-
-    /// Ends a request; a conversion leaves what is held.
-    fn refuse(&mut self, id: u32) {
-        self.waiting.retain(|entry| entry.id != id);
-        if let Some(at) = self.conversion.iter().position(|entry| entry.id == id) {
-            let mut entry = self.conversion.remove(at);
-            entry.wanted = None;
-            self.granted.push(entry);
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct World {
-    resources: Vec<Resource>,
-}
-
-impl World {
-    fn settle(&mut self) {
-        for resource in &mut self.resources {
-            while resource.grant_one() {}
-        }
-    }
-
-    fn waiting_parties(&self) -> BTreeSet<u8> {
-        let all = self.resources.iter().flat_map(Resource::all);
-        all.filter(|entry| entry.wanted.is_some() && !entry.runs_on).map(|entry| entry.party).collect()
-    }
-
-    fn parties(&self) -> BTreeSet<u8> {
-        self.resources.iter().flat_map(Resource::all).map(|entry| entry.party).collect()
-    }
-
-    /// Lets everybody finish who can; who is left is stuck.
-    fn run(&mut self) -> BTreeSet<u8> {
-        loop {
-            self.settle();
-            let waiting = self.waiting_parties();
-            let done: Vec<u8> = self.parties().difference(&waiting).copied().collect();
-            if done.is_empty() {
-                return waiting;
-            }
-            for party in done {
-                self.resources.iter_mut().for_each(|resource| resource.remove_party(party));
-            }
-        }
-    }
-
-    fn copied(&self) -> Copied {
-        let mut copied = Copied::default();
-        for resource in &self.resources {
-            let seats = |queue: &[Entry]| queue.iter().map(seat).collect::<Vec<_>>();
-            copied.add(seats(&resource.granted), seats(&resource.conversion), seats(&resource.waiting));
-        }
-        copied
-    }
-
-    fn search(&self) -> Vec<Cycle> {
-        search(Due::At(Instant(2_000_000_000)), &self.copied(), |_| Rule::default(), |_| 0)
-    }
-
-    /// The rule of edges in its plainest form.
-    fn has_edge(&self, waiting: u32, blocker: u32) -> Option<EdgeWhy> {
-        let resource =
-            self.resources.iter().find(|resource| resource.all().any(|entry| entry.id == waiting))?;
-        let queued: Vec<&Entry> = resource.conversion.iter().chain(&resource.waiting).collect();
-        let at = queued.iter().position(|entry| entry.id == waiting)?;
-        let (lock, other) = (queued[at], resource.all().find(|entry| entry.id == blocker)?);
-        let wanted = lock.wanted?;
-        if waiting == blocker || other.gives_way {
-            None
-        } else if other.held.is_some_and(|held| !beside(held, wanted)) {
-            Some(EdgeWhy::Held)
-        } else {
-            let is_ahead = queued.iter().take(at).any(|entry| entry.id == blocker);
-            (is_ahead && !lock.jumps).then_some(EdgeWhy::Ahead)
-        }
-    }
+fn look(world: &World, planted: Planted) -> Vec<Cycle> {
+    search(Due::At(Instant(2_000_000_000)), &copied(world, planted), |_| Rule::default(), |_| 0)
 }
 
 fn seat(entry: &Entry) -> Seat {
     let flag = |is: bool, flag: Flags| if is { flag } else { Flags::NONE };
-    let (session, token) = (SessionId(u64::from(entry.party / 2) + 1), u64::from(entry.party % 2));
+    let party = entry.party.expect("everybody here is somebody");
+    let (session, token) = (SessionId(u64::from(party / 2) + 1), u64::from(party % 2));
     Seat {
-        lock: LockId::new(0, entry.id, 1),
+        lock: LockId(entry.id),
         party: Some(Party { session, owner: Owner { scope: 0, token } }),
         is_ending: false,
         lockspace: LockspaceId(0),
         held: entry.held,
         wanted: entry.wanted,
         stamp: Stamp(entry.since),
-        seq: Seq(entry.held.map_or(0, |_| u64::from(entry.id) + 1)),
+        seq: Seq(entry.held.map_or(0, |_| entry.id + 1)),
         since: Instant(entry.since),
         priority: entry.priority,
         flags: flag(entry.runs_on && entry.wanted.is_some(), Flags::NODLCKWT)
@@ -178,13 +47,13 @@ fn seat(entry: &Entry) -> Seat {
     }
 }
 
-fn number_of(party: Party) -> u8 {
-    u8::try_from((party.session.0 - 1) * 2 + party.owner.token).expect("a small party")
+fn number_of(party: Party) -> Who {
+    Who::try_from((party.session.0 - 1) * 2 + party.owner.token).expect("a small party")
 }
 
 /// A world in which nothing can be granted.
 fn draw(random: &mut SmallRng, with_flags: bool) -> World {
-    let parties = random.random_range(2..=7_u8);
+    let parties = random.random_range(2..=7);
     let mut world = World::default();
     let mut next = 0;
     let mut entry = |random: &mut SmallRng| {
@@ -192,7 +61,7 @@ fn draw(random: &mut SmallRng, with_flags: bool) -> World {
         let rare = |random: &mut SmallRng| with_flags && random.random_ratio(1, 12);
         Entry {
             id: next,
-            party: random.random_range(0..parties),
+            party: Some(random.random_range(0..parties)),
             held: None,
             wanted: None,
             runs_on: rare(random),
@@ -231,12 +100,12 @@ fn draw(random: &mut SmallRng, with_flags: bool) -> World {
 }
 
 /// Each cycle is a ring of real waits, and none of its parties can ever run.
-fn check_sound(world: &World, cycles: &[Cycle], stuck: &BTreeSet<u8>) {
+fn check_sound(world: &World, cycles: &[Cycle], stuck: &BTreeSet<Who>) {
     for cycle in cycles {
         for (at, wait) in cycle.waits.iter().enumerate() {
             let next = &cycle.waits[(at + 1) % cycle.waits.len()];
             assert!(!cycle.is_ring || wait.blocker.party == next.waiting.party, "a ring closes: {cycle:#?}");
-            let edge = world.has_edge(wait.waiting.lock.slot(), wait.blocker.lock.slot());
+            let edge = world.edge(wait.waiting.lock.0, wait.blocker.lock.0);
             assert_eq!(edge, Some(wait.why), "a wait is real: {cycle:#?}");
             let same = wait.blocker.lock == next.waiting.lock;
             let clash = |held: Option<LockMode>| {
@@ -259,27 +128,38 @@ fn check_sound(world: &World, cycles: &[Cycle], stuck: &BTreeSet<u8>) {
 }
 
 /// One state: what the search finds is stuck, what is stuck it finds, and its victims are enough.
-fn check(world: &World) -> usize {
+fn check(world: &World, planted: Planted) -> usize {
     let mut evolved = world.clone();
     let stuck = evolved.run();
-    let cycles = world.search();
+    let cycles = look(world, planted);
     check_sound(world, &cycles, &stuck);
     // NOORDER can make a deadlock of what was none yet: so completeness is asked where nobody can run any more.
-    let late = evolved.search();
+    let late = look(&evolved, planted);
     check_sound(&evolved, &late, &stuck);
     assert_eq!(late.is_empty(), stuck.is_empty(), "missed: {stuck:?} in\n{evolved:#?}");
     let found = cycles.len();
     let mut broken = evolved;
-    let victims = late.iter().filter_map(|cycle| Some(cycle.waits[cycle.victim?].waiting.lock.slot()));
-    let victims: Vec<u32> = victims.collect();
+    let victims = late.iter().filter_map(|cycle| Some(cycle.waits[cycle.victim?].waiting.lock.0));
+    let victims: Vec<u64> = victims.collect();
     let all_broken = victims.len() == late.len();
     for victim in &victims {
         broken.resources.iter_mut().for_each(|resource| resource.refuse(*victim));
     }
     if all_broken {
-        assert_eq!(broken.search(), [], "the victims of one search break all it found: {victims:?}");
+        assert_eq!(look(&broken, planted), [], "the victims of one search break all it found: {victims:?}");
     }
     found
+}
+
+fn state(seed: u64) -> World {
+    draw(&mut SmallRng::seed_from_u64(seed), seed.is_multiple_of(2))
+}
+
+/// Looks at the first states with a mistake in the search; a panic says that it was seen.
+pub(crate) fn look_through(count: u64, planted: Planted) {
+    for seed in 1..=count {
+        check(&state(seed), planted);
+    }
 }
 
 #[test]
@@ -287,10 +167,10 @@ fn the_search_finds_what_is_stuck_and_nothing_else() {
     let count = number("ENQ_SIM_QUEUES", 40_000);
     let first = number("ENQ_SIM_SEED", 1);
     let (mut with, mut cycles) = (0, 0);
+    let planted = crate::museum::of_environment();
     for seed in first..first + count {
-        let mut random = SmallRng::seed_from_u64(seed);
-        let world = draw(&mut random, seed % 2 == 0);
-        let found = std::panic::catch_unwind(|| check(&world));
+        let world = state(seed);
+        let found = std::panic::catch_unwind(|| check(&world, planted));
         let found = found.unwrap_or_else(|_| panic!("ENQ_SIM_SEED={seed} ENQ_SIM_QUEUES=1 shows it again"));
         with += usize::from(found > 0);
         cycles += found;

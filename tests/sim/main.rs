@@ -13,6 +13,7 @@ mod fence;
 mod history;
 mod model;
 mod museum;
+mod oracle;
 mod scope;
 mod stories;
 mod translate;

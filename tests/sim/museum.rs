@@ -4,7 +4,7 @@
 //! `ENQ_PLANTED=TimedOutStays cargo test --test sim` shows what a mistake looks like in every check of this file's
 //! target.
 
-use crate::{fence, history, scope, stories, world};
+use crate::{deadlock, fence, history, scope, stories, world};
 use enq::client::peer;
 use enq::engine::{Mistake, Planted};
 use std::fmt;
@@ -62,6 +62,8 @@ pub(crate) enum Check {
     Worlds,
     /// A few dialogues of one client and a server, in which what is lost is chosen.
     Dialogues,
+    /// The deadlock search against the oracle.
+    Oracle,
     /// What is hard on a server: crowds, silence, announcements, repetition.
     Bounds,
 }
@@ -75,6 +77,7 @@ impl fmt::Display for Check {
             Check::Stories => "stories",
             Check::Worlds => "worlds",
             Check::Dialogues => "dialogues",
+            Check::Oracle => "oracle",
             Check::Bounds => "bounds",
         })
     }
@@ -94,6 +97,10 @@ impl Check {
             Check::Stories => stories::first_wrong(planted),
             Check::Worlds => world::first_wrong(1_000, WORLDS_MAX, plant),
             Check::Dialogues => world::dialogues::first_wrong(plant),
+            Check::Oracle => {
+                deadlock::look_through(4_000, planted);
+                None
+            }
             Check::Bounds => world::bounds::first_wrong(planted),
         };
         match history::quietly(|| catch_unwind(AssertUnwindSafe(look))) {
@@ -108,9 +115,9 @@ const WORLDS_MAX: u64 = 150;
 
 /// The mistakes, each with the checks that must find it.
 fn exhibits() -> Vec<(Plant, Vec<Check>)> {
-    use Check::{Bounds, Dialogues, Fences, Histories, SmallHistories, Stories, Worlds};
+    use Check::{Bounds, Dialogues, Fences, Histories, Oracle, SmallHistories, Stories, Worlds};
     use peer::Mistake as Client;
-    let server: [(Mistake, &[Check]); 20] = [
+    let server: [(Mistake, &[Check]); 23] = [
         (Mistake::GrantToTheDead, &[Histories, Stories, Worlds]),
         (Mistake::TimedOutStays, &[Histories, Stories, Worlds]),
         (Mistake::ConversionForgetsItsMode, &[Histories, Stories, Worlds]),
@@ -131,6 +138,9 @@ fn exhibits() -> Vec<(Plant, Vec<Check>)> {
         (Mistake::StallIsNotGivenBack, &[Worlds, Dialogues]),
         (Mistake::OutputIsUnbounded, &[Bounds]),
         (Mistake::RoomForAnAnnouncement, &[Bounds]),
+        (Mistake::QueueOrderIsNoEdge, &[Stories, Worlds, Oracle]),
+        (Mistake::ConfirmationIsSkipped, &[Stories, Worlds]),
+        (Mistake::AnyEntryIsTheVictim, &[Stories, Worlds]),
     ];
     let client: [(Client, &[Check]); 3] = [
         (Client::RetriesWithANewNumber, &[Worlds, Dialogues]),
@@ -194,6 +204,11 @@ fn planted_mistakes_are_found_by_worlds() {
 #[test]
 fn planted_mistakes_are_found_by_dialogues() {
     assert_eq!(missed(Check::Dialogues), Vec::<String>::new());
+}
+
+#[test]
+fn planted_mistakes_are_found_by_the_oracle() {
+    assert_eq!(missed(Check::Oracle), Vec::<String>::new());
 }
 
 #[test]

@@ -9,8 +9,7 @@ use super::words::{Options, Words, session};
 use enq::engine::deadlock::Cycle;
 use enq::engine::{Ask, End, Input, Instant, Limits, LockRef, Planted, Shard, Under};
 use enq_protocol::vocabulary::{
-    ConversionDeadlock, Flags, Handle, LockFilter, LockId, LockMode, LockspaceId, ModeSet, Owner, Policy,
-    ResourceName, SessionId,
+    Flags, Handle, LockFilter, LockId, LockMode, LockspaceId, Owner, ResourceName, SessionId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +26,8 @@ pub(crate) struct Stage {
     /// Where the purge that is under way goes on.
     pub(crate) purging: Option<LockId>,
     pub(crate) found: Vec<Cycle>,
+    /// Lockspaces that have no deadlocks looked for.
+    pub(crate) never: BTreeSet<LockspaceId>,
     limits: Limits,
     pages: Option<Pages>,
     steps: u32,
@@ -60,6 +61,7 @@ impl Stage {
             orphan_keys: BTreeMap::new(),
             purging: None,
             found: Vec::new(),
+            never: BTreeSet::new(),
             limits,
             pages: None,
             steps: 0,
@@ -108,6 +110,8 @@ impl Stage {
             "purge" => self.purge(words),
             "find" => self.find(words),
             "break" => self.break_found(words),
+            "confirm" => self.confirm_found(words),
+            "refuse" => self.refuse_found(words),
             "continue" => {
                 words.end()?;
                 self.step(Input::Continue, None)
@@ -309,31 +313,6 @@ impl Stage {
     fn pass(&mut self, mut words: Words<'_>) -> Result<(), String> {
         self.now = self.now.after_ms(words.span()?);
         words.end()
-    }
-
-    /// `space NAME` with the words of its policy, or `space NAME gone`.
-    fn space(&mut self, mut words: Words<'_>) -> Result<Vec<String>, String> {
-        let lockspace = self.cast.space(words.take("a lockspace")?);
-        let mut policy = Some(Policy::default());
-        while let Ok(word) = words.take("a word") {
-            let set = policy.as_mut().ok_or("nothing may follow `gone`")?;
-            match word {
-                "gone" => policy = None,
-                "fair" => set.fair = true,
-                "timed" => set.conversion_deadlock = ConversionDeadlock::Timed,
-                "reason" => set.reason_required = true,
-                "modes" => {
-                    let letters = words.take("modes")?.split(',');
-                    let modes: Option<Vec<LockMode>> = letters.map(LockMode::from_letters).collect();
-                    set.modes = modes.ok_or("no modes")?.into_iter().fold(ModeSet::EMPTY, ModeSet::with);
-                }
-                "value" => set.value_len_max = words.take("a length")?.parse().map_err(|_| "no length")?,
-                "longest" => set.wait_ms_max = words.span()?,
-                "delay" => set.lock_delay_ms = words.span()?,
-                word => return Err(format!("no word of a policy: {word}")),
-            }
-        }
-        self.step(Input::SetPolicy { lockspace, policy: policy.as_ref() }, None)
     }
 
     /// `force s1.a by s9 reason why [version N]`.

@@ -5,6 +5,7 @@ use super::{
         lock::LockSlot,
         output::{Output, Said},
         path::Undo,
+        planted::Mistake,
         shard::Shard,
     },
     Copied, Seat, Wait,
@@ -25,6 +26,9 @@ impl Shard {
         // Both as they were, and not sealed since: whoever began to convert since is another matter. Priorities may have changed.
         let is_same =
             |at: usize, before: &Seat| Seat { priority: before.priority, ..*copied.seat(at) } == *before;
+        if self.limits.planted.is(Mistake::ConfirmationIsSkipped) {
+            return true;
+        }
         is_same(waiting, &wait.waiting)
             && is_same(blocker, &wait.blocker)
             && copied.stands_in_the_way(waiting, blocker) == Some(wait.why)
@@ -33,7 +37,8 @@ impl Shard {
     /// Is this the request that entered its queue with this stamp, and does it count?
     fn is_request(&self, slot: LockSlot, stamp: Stamp) -> bool {
         let lock = &self.locks[slot];
-        lock.stamp == stamp && lock.at.wanted().is_some() && !self.is_sealed(slot)
+        let is_meant = lock.stamp == stamp || self.limits.planted.is(Mistake::AnyEntryIsTheVictim);
+        is_meant && lock.at.wanted().is_some() && !self.is_sealed(slot)
     }
 
     /// D5: ends a request to break a deadlock, unless it is no longer the one that was meant. A conversion leaves the lock

@@ -3,6 +3,7 @@
 use super::super::{
     deadlock::{Party, Rule, Seat},
     lock::{List, LockSlot, ResourceSlot, Which},
+    planted::{Mistake, Planted},
     shard::Shard,
     time::Instant,
 };
@@ -36,9 +37,18 @@ pub struct Copied {
     pub(super) resources: Vec<Queues>,
     /// The resource of each seat.
     pub(super) of: Vec<u32>,
+    /// The mistake that a test has planted.
+    planted: Planted,
 }
 
 impl Copied {
+    /// Nothing yet, and a mistake for those who look.
+    #[cfg(feature = "planted")]
+    #[must_use]
+    pub fn planted(planted: Planted) -> Copied {
+        Copied { planted, ..Copied::default() }
+    }
+
     /// Adds a resource: its three queues, each in its order.
     pub fn add(
         &mut self,
@@ -126,7 +136,9 @@ impl Copied {
         if blocker.held.is_some_and(|held| !held.is_compatible(wanted)) {
             return Some(EdgeWhy::Held);
         }
-        let is_ahead = self.queues_of(waiting).queued().contains(&other) && other < waiting;
+        let is_ahead = self.queues_of(waiting).queued().contains(&other)
+            && other < waiting
+            && !self.planted.is(Mistake::QueueOrderIsNoEdge);
         (is_ahead && !lock.flags.contains(Flags::NOORDER)).then_some(EdgeWhy::Ahead)
     }
 
@@ -199,6 +211,7 @@ impl Shard {
     /// Copies one resource, whole.
     pub(in super::super) fn copy_resource(&self, slot: ResourceSlot, into: &mut Copied) {
         let resource = &self.resources[slot];
+        into.planted = self.limits.planted;
         let seats = |queue: List| queue.iter(&self.locks, Which::Queue).map(|slot| self.seat(slot));
         into.add(seats(resource.granted), seats(resource.conversion), seats(resource.waiting));
     }

@@ -69,7 +69,10 @@ impl Stage<'_> {
 
 /// One act. Says what it was, in words.
 pub(crate) fn act(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
-    let heeds = client.locks.iter().find(|(_, held)| held.wanted.is_some() && held.doing == Doing::Holding);
+    let is_stubborn = stage.options.taste.stubborn;
+    let heeds = client.locks.iter().find(|(_, held)| {
+        held.wanted.is_some() && held.doing == Doing::Holding && (!is_stubborn || client.is_free(held))
+    });
     if let Some(lock) = heeds.map(|(lock, _)| *lock)
         && stage.chance(50)
     {
@@ -87,14 +90,16 @@ pub(crate) fn act(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> 
     }
 }
 
-/// A lock that is doing this, drawn.
+/// A lock that is doing this, drawn; of the stubborn only what they may touch while they wait.
 fn some_lock(client: &Client, stage: &mut Stage<'_>, wanted: impl Fn(&Held) -> bool) -> Option<u64> {
-    client.locks.iter().filter(|(_, held)| wanted(held)).map(|(lock, _)| *lock).choose(stage.random)
+    let is_stubborn = stage.options.taste.stubborn;
+    let may = |held: &Held| wanted(held) && (!is_stubborn || client.is_free(held));
+    client.locks.iter().filter(|(_, held)| may(held)).map(|(lock, _)| *lock).choose(stage.random)
 }
 
 fn flags(stage: &mut Stage<'_>) -> (Flags, Option<u32>) {
     let taste = &stage.options.taste;
-    let (values, notices, timeouts) = (taste.values, taste.notices, taste.timeouts);
+    let (values, notices, timeouts, hints) = (taste.values, taste.notices, taste.timeouts, taste.hints);
     let mut flags = Flags::NONE;
     if stage.chance(15) {
         flags |= Flags::NOQUEUE;
@@ -105,13 +110,28 @@ fn flags(stage: &mut Stage<'_>) -> (Flags, Option<u32>) {
     if notices && stage.chance(80) {
         flags |= Flags::BLKAST;
     }
+    if hints {
+        flags |= Flags::NODLCKWT.when(stage.chance(10)) | Flags::NODLCKBLK.when(stage.chance(10));
+    }
     let timeout = (timeouts && stage.chance(50)).then(|| stage.random.random_range(1..1_500));
     (flags, timeout)
+}
+
+/// Whose the next lock is. Who waits, and is stubborn, asks for another one only now and then.
+fn some_owner(client: &Client, stage: &mut Stage<'_>) -> Option<Owner> {
+    let token = stage.random.random_range(0..=stage.options.taste.owners);
+    let is_busy = stage.options.taste.stubborn && client.waits(token);
+    (!is_busy || stage.chance(20)).then_some(Owner { scope: 0, token })
+}
+
+fn priority(stage: &mut Stage<'_>) -> u8 {
+    if stage.options.taste.priorities { stage.random.random_range(0..3) } else { 0 }
 }
 
 fn ask(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
     let place = stage.random.random_range(0..stage.options.resources);
     let (mode, (flags, timeout_ms)) = (stage.mode(), flags(stage));
+    let (owner, priority) = (some_owner(client, stage)?, priority(stage));
     let lock = client.next();
     let name = stage.places[place][0].as_bytes();
     let asked = client.peer.enq(lock, |handle| Enq {
@@ -121,9 +141,9 @@ fn ask(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
         name,
         mode,
         flags,
-        owner: Owner::default(),
+        owner,
         timeout_ms,
-        priority: 0,
+        priority,
         reason: b"",
     });
     let ticket = asked.ok()?;
@@ -139,6 +159,9 @@ fn ask(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
             lapsed: false,
             noticed: false,
             wanted: None,
+            owner: owner.token,
+            asked: flags,
+            gives_way: flags.contains(Flags::NODLCKBLK),
             path: Vec::new(),
         },
     );
@@ -149,6 +172,9 @@ fn ask_path(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
     let root = stage.options.resources;
     let depth = stage.random.random_range(2..=3);
     let (mode, (flags, timeout_ms)) = (stage.mode(), flags(stage));
+    let (owner, priority) = (some_owner(client, stage)?, priority(stage));
+    // Levels are there for other leaves as well.
+    let flags = flags.without(Flags::NODLCKBLK);
     let calls: Vec<u64> = (0..depth).map(|_| client.next()).collect();
     let lock = *calls.last()?;
     let path: Vec<&[u8]> = stage.places[root + depth - 1].iter().map(ResourceName::as_bytes).collect();
@@ -158,9 +184,9 @@ fn ask_path(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
         path,
         mode,
         flags,
-        owner: Owner::default(),
+        owner,
         timeout_ms,
-        priority: 0,
+        priority,
         reason: b"",
     });
     let ticket = asked.ok()?;
@@ -178,6 +204,9 @@ fn ask_path(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
             lapsed: false,
             noticed: false,
             wanted: None,
+            owner: owner.token,
+            asked: flags,
+            gives_way: flags.contains(Flags::NODLCKBLK),
             path: levels,
         },
     );
@@ -191,18 +220,21 @@ fn convert(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
 }
 
 fn convert_to(client: &mut Client, stage: &mut Stage<'_>, lock: u64, wanted: LockMode) -> Option<String> {
-    let (mut flags, timeout_ms) = flags(stage);
+    let ((mut flags, timeout_ms), priority) = (flags(stage), priority(stage));
     let may_demote = !flags.contains(Flags::NOQUEUE) && stage.chance(20);
     if may_demote {
         flags |= Flags::CONVDEADLK;
     }
     let bytes = stage.value();
     let held = client.locks.get_mut(&lock)?;
+    // A lock that converts shows what it had and what it asks for as one; so it asks for what it had.
+    flags = flags.without(Flags::NODLCKBLK) | Flags::NODLCKBLK.when(held.gives_way);
     let value = flags.contains(Flags::VALBLK).then_some(&bytes[..]);
     let handle = held.ticket.handle;
-    let convert = Convert { handle, mode: wanted, flags, timeout_ms, priority: 0, value };
+    let convert = Convert { handle, mode: wanted, flags, timeout_ms, priority, value };
     client.peer.convert(held.ticket, convert).ok()?;
     held.cancelled = false;
+    held.asked = flags;
     held.doing = Doing::Converting { meanwhile: meanwhile(held.mode, wanted, may_demote) };
     Some(format!("converts {lock} from {} to {wanted} {flags}, {timeout_ms:?}", held.mode))
 }
@@ -228,9 +260,11 @@ pub(crate) fn release_it(client: &mut Client, stage: &mut Stage<'_>, lock: u64) 
 }
 
 fn cancel(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
-    let waits =
-        |held: &Held| matches!(held.doing, Doing::Asking | Doing::Converting { .. }) && !held.cancelled;
-    let lock = some_lock(client, stage, waits)?;
+    let lock = some_lock(client, stage, |held| held.is_asked() && !held.cancelled)?;
+    cancel_it(client, lock)
+}
+
+pub(crate) fn cancel_it(client: &mut Client, lock: u64) -> Option<String> {
     let held = client.locks.get_mut(&lock)?;
     held.cancelled = true;
     client.peer.cancel(held.ticket);

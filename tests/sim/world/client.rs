@@ -10,7 +10,7 @@ use crate::museum::Plant;
 use bytes::{Bytes, BytesMut};
 use enq::client::peer::{Happening, Outcome, Peer, Ticket, Told};
 use enq::client::{LockState, LossCause, Moment, NotGranted};
-use enq_protocol::vocabulary::{Grant, LockMode, PathLevel, SessionId, Status};
+use enq_protocol::vocabulary::{Flags, Grant, LockMode, PathLevel, SessionId, Status};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a lock is doing, as its application sees it.
@@ -46,9 +46,25 @@ pub(crate) struct Held {
     pub(crate) wanted: Option<LockMode>,
     /// The levels of the path it is the leaf of, root first: place of each.
     pub(crate) path: Vec<usize>,
+    /// The task it was asked for by.
+    pub(crate) owner: u64,
+    /// What its last request was asked with.
+    pub(crate) asked: Flags,
+    /// It is given up when somebody wants it (NODLCKBLK).
+    pub(crate) gives_way: bool,
 }
 
 impl Held {
+    /// Something was asked that has no outcome yet.
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(self.doing, Doing::Asking | Doing::Converting { .. })
+    }
+
+    /// Its task does not wait for it (NODLCKWT).
+    fn runs_on(&self) -> bool {
+        self.is_asked() && self.asked.contains(Flags::NODLCKWT)
+    }
+
     fn is_held(&self) -> bool {
         matches!(self.doing, Doing::Holding | Doing::Converting { .. })
     }
@@ -155,6 +171,16 @@ impl Client {
         self.session().is_some() && self.closing.is_none() && self.peer.lost().is_none()
     }
 
+    /// Does this task wait for something?
+    pub(crate) fn waits(&self, owner: u64) -> bool {
+        self.locks.values().any(|held| held.owner == owner && held.is_asked() && !held.runs_on())
+    }
+
+    /// May the application let go of this, or stop waiting for it, although it waits for as long as it takes?
+    pub(crate) fn is_free(&self, held: &Held) -> bool {
+        held.gives_way || held.runs_on() || !self.waits(held.owner)
+    }
+
     /// Does the library answer "held" now?
     pub(crate) fn believes(&self, time: Time) -> bool {
         self.is_open() && self.peer.state(self.now(time)) != LockState::Lost
@@ -237,6 +263,7 @@ impl Client {
                 let crossed = std::mem::take(&mut held.cancelled);
                 held.doing = Doing::Holding;
                 held.mode = grant.mode;
+                held.gives_way = held.asked.contains(Flags::NODLCKBLK);
                 if let Some(level) = self.levels.get_mut(&lock) {
                     level.mode = grant.mode;
                 }
@@ -327,6 +354,10 @@ impl Client {
                         return Err(format!("lock {lock} is demoted, and does not convert"));
                     }
                     held.doing = Doing::Converting { meanwhile: LockMode::Nl };
+                    // Others stand on it as it is.
+                    if let Some(level) = self.levels.get_mut(&lock) {
+                        level.mode = LockMode::Nl;
+                    }
                 }
                 Happening::Revoked { .. } => {
                     self.gone(lock);

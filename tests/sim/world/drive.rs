@@ -10,7 +10,7 @@ use super::run::{Connection, Event, World, Wrong};
 use super::server::ConnectionId;
 use enq::client::LossCause;
 use enq::client::peer::Told;
-use enq_protocol::vocabulary::{LockMode, LockspaceId, Policy};
+use enq_protocol::vocabulary::{LockMode, LockspaceId};
 use enq_protocol::wire::{OpenSession, Space};
 use rand::Rng as _;
 use std::time::Duration;
@@ -181,12 +181,12 @@ impl World {
 
     /// Whoever is there first gives the lockspace its policy.
     fn set_policy(&mut self, number: usize) {
-        let is_set = self.lock_delay_ms() == self.options.lock_delay_ms;
+        let policy = self.options.policy();
+        let is_set = self.server.policy().is_none_or(|is| is == policy);
         let client = &mut self.clients[number];
         if is_set || !client.is_open() || client.peer.unanswered() > 0 {
             return;
         }
-        let policy = Policy { lock_delay_ms: self.options.lock_delay_ms, ..Policy::default() };
         let call = client.next();
         if client.peer.space(Space::Set { lockspace: LockspaceId(0), version: 1, policy }, call).is_ok() {
             client.looks.insert(call);

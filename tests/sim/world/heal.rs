@@ -1,7 +1,7 @@
 //! After the storm: everything works again, nothing new is asked, and what was promised must come about.
 
 use super::actor::{self, Stage};
-use super::client::Doing;
+use super::client::{Doing, Held};
 use super::clock::{MS, SECOND, Time};
 use super::judges::{Glance, ghosts};
 use super::run::{Event, World, Wrong};
@@ -18,7 +18,8 @@ impl World {
         let lease = u64::from(self.options.ttl_ms) * MS;
         // Whoever vanished is missed, whoever was cut off is back, and everything on its way has come.
         let delay = u64::from(self.options.lock_delay_ms) * MS;
-        self.run_until(self.now + 2 * lease + delay + 4 * SECOND)?;
+        let deadlocks = u64::from(self.options.deadlock_wait_ms) * MS;
+        self.run_until(self.now + 2 * lease + delay + deadlocks + 4 * SECOND)?;
         let glance = Glance::at(&self.server, self.server_now(), &self.places);
         for client in &self.clients {
             if client.connection.is_none() || !client.is_open() {
@@ -56,16 +57,28 @@ impl World {
         }
     }
 
-    /// Everybody releases what he has until nobody has anything: whoever waits is served.
+    /// Everybody who waits for nothing releases what he has, until nobody has anything: whoever waits is served, and what
+    /// waits for itself is broken by the server.
     fn drain(&mut self) -> Result<(), Wrong> {
         for _ in 0..ROUNDS {
             if self.clients.iter().all(|client| client.locks.is_empty()) {
                 return Ok(());
             }
+            if self.options.deadlock_wait_ms == 0 {
+                self.operate()?;
+            }
             for number in 0..self.clients.len() {
                 let client = &mut self.clients[number];
-                let holding = client.locks.iter().filter(|(_, held)| held.doing == Doing::Holding);
-                let locks: Vec<u64> = holding.map(|(lock, _)| *lock).collect();
+                let free = |held: &Held| client.is_free(held);
+                let of = |counts: &dyn Fn(&Held) -> bool| -> Vec<u64> {
+                    let all = client.locks.iter().filter(|(_, held)| free(held) && counts(held));
+                    all.map(|(lock, _)| *lock).collect()
+                };
+                let asked = of(&|held| held.is_asked() && !held.cancelled);
+                let locks = of(&|held| held.doing == Doing::Holding);
+                for lock in asked {
+                    actor::cancel_it(client, lock);
+                }
                 let mut stage = Stage {
                     now: self.now,
                     random: &mut self.random,
@@ -80,6 +93,8 @@ impl World {
             }
             self.run_until(self.now + ROUND)?;
         }
+        let glance = Glance::at(&self.server, self.server_now(), &self.places);
+        self.tell(format_args!("left: {glance:#?}"));
         let waiting =
             self.clients.iter().flat_map(|client| client.locks.iter().map(|lock| (client.number, lock)));
         Err(format!("liveness: these wait for ever: {:?}", waiting.collect::<Vec<_>>()))
@@ -127,6 +142,8 @@ impl World {
         }
         self.note_metrics();
         self.marks.count("a notice was said on a connection that went on", self.streams.notices);
+        let refusals = self.streams.refusals_again;
+        self.marks.count("a refusal to break a deadlock was said again", refusals);
         self.marks.count("numbers said", self.streams.said);
         self.marks.count("numbers said again", self.streams.again);
         self.marks.sometimes("worlds");

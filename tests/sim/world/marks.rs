@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 /// What each campaign must have reached, and how often in five hundred worlds at least.
-pub(crate) const MARKS: [(&str, u64); 29] = [
+pub(crate) const MARKS: [(&str, u64); 37] = [
     ("CANCELLED", 1_000),
-    ("DEADLOCK", 100),
+    ("DEADLOCK", 1_000),
     ("HASSUBLOCKS", 20),
     ("NOTQUEUED", 1_000),
     ("RECOVERING", 20),
@@ -18,20 +18,28 @@ pub(crate) const MARKS: [(&str, u64); 29] = [
     ("a client vanished", 20),
     ("a client was cut off", 100),
     ("a connection was cut", 400),
+    ("a conversion victim went back to its old mode", 100),
+    ("a deadlock of several parties was broken", 500),
+    ("a deadlock over two shards was broken", 200),
+    ("a deadlock went through a queue", 300),
     ("a grant crossed a cancel", 10),
     ("a late deed was refused", 1_000),
     ("a lease ran out", 50),
     ("a lease ran out with nobody attached", 5),
     ("a notice was said on a connection that went on", 100),
+    ("a refusal to break a deadlock was said again", 20),
+    ("a refusal was void", 20),
     ("a resume took too long", 20),
     ("a server was silent for too long", 50),
     ("a session was resumed", 500),
     ("a stream stood still", 100),
     ("an administrator ended a session", 5),
     ("an answer was kept and sent again", 500),
+    ("an operator broke a deadlock", 50),
     ("the lease ran out under a lock", 10),
     ("the server was restarted", 5),
     ("the server was stopped", 10),
+    ("two tasks of one session were in a deadlock", 5),
     ("without gates an update was lost", 50),
 ];
 

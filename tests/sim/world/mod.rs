@@ -9,7 +9,7 @@
 //!     ENQ_SIM_SEED=8127 cargo test --test sim world -- --nocapture    one, with its story
 //!
 //! Reading order: `options` (what is drawn), `clock`, `link`, `server`, `client`, `actor`, `register`, `run` and `drive` (the
-//! events), `faults`, `heal`, `judges`, `marks`.
+//! events), `search`, `faults`, `heal`, `judges`, `marks`.
 
 mod actor;
 pub(crate) mod bounds;
@@ -25,6 +25,7 @@ mod marks;
 mod options;
 mod register;
 mod run;
+mod search;
 mod server;
 mod story;
 

@@ -3,7 +3,7 @@
 
 use super::clock::{MS, SECOND, Time};
 use super::link::Manners;
-use enq_protocol::vocabulary::LockMode;
+use enq_protocol::vocabulary::{ConversionDeadlock, LockMode, Policy};
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 
 /// What goes wrong in a world, and how often: a number is events in a hundred seconds, for each machine or connection.
@@ -42,6 +42,13 @@ pub(crate) struct Taste {
     pub(crate) cancels: bool,
     pub(crate) notices: bool,
     pub(crate) bursts: bool,
+    /// Whoever waits for a lock keeps what he has, and asks for little else: deadlocks last.
+    pub(crate) stubborn: bool,
+    /// Tasks of a client that ask for locks of their own; 0 if the session is the owner of all.
+    pub(crate) owners: u64,
+    /// Requests that run on while they wait, and locks that are given up when somebody wants them.
+    pub(crate) hints: bool,
+    pub(crate) priorities: bool,
 }
 
 /// Everything that is drawn once.
@@ -60,6 +67,13 @@ pub(crate) struct Options {
     pub(crate) waiting_a_resource: u32,
     /// The lock-delay of the lockspace.
     pub(crate) lock_delay_ms: u32,
+    /// Its deadlock wait; 0 if only an operator looks for deadlocks.
+    pub(crate) deadlock_wait_ms: u32,
+    pub(crate) conversion_deadlock: ConversionDeadlock,
+    /// How long one step of a search takes at most.
+    pub(crate) search_step: Time,
+    /// Does an operator look for deadlocks now and then?
+    pub(crate) operator: bool,
     pub(crate) misfortune: Misfortune,
     pub(crate) taste: Taste,
 }
@@ -104,6 +118,10 @@ fn taste(random: &mut StdRng) -> Taste {
         cancels: random.random_bool(0.6),
         notices: random.random_bool(0.6),
         bursts: random.random_bool(0.3),
+        stubborn: random.random_bool(0.5),
+        owners: if random.random_ratio(1, 3) { random.random_range(1..=2) } else { 0 },
+        hints: random.random_ratio(1, 4),
+        priorities: random.random_ratio(1, 3),
     }
 }
 
@@ -134,8 +152,25 @@ impl Options {
             waiting_a_session: if random.random_ratio(1, 4) { random.random_range(1..4) } else { 10_000 },
             waiting_a_resource: if random.random_ratio(1, 4) { random.random_range(1..4) } else { 10_000 },
             lock_delay_ms: if random.random_ratio(1, 5) { random.random_range(100..2_000) } else { 0 },
+            deadlock_wait_ms: *[0, 10, 50, 300, 300, 1_000, 1_000, 2_000].choose(random).expect("not empty"),
+            conversion_deadlock: match random.random_ratio(1, 4) {
+                true => ConversionDeadlock::Timed,
+                false => ConversionDeadlock::Immediate,
+            },
+            search_step: *[0, MS / 10, 3 * MS, 30 * MS].choose(random).expect("not empty"),
+            operator: random.random_ratio(1, 4),
             misfortune: misfortune(random),
             taste: taste(random),
+        }
+    }
+
+    /// The policy of the lockspace.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            lock_delay_ms: self.lock_delay_ms,
+            deadlock_wait_ms: self.deadlock_wait_ms,
+            conversion_deadlock: self.conversion_deadlock,
+            ..Policy::default()
         }
     }
 }

@@ -4,7 +4,10 @@ use super::Marks;
 use super::actor::{self, Errand, Place};
 use super::client::Client;
 use super::clock::{Clock, MS, Time};
-use super::judges::{Bench, Glance, Rules, effects::Effects, streams::Streams};
+use super::judges::{
+    Bench, Glance, Rules, completeness::Completeness, effects::Effects, soundness::Soundness,
+    streams::Streams,
+};
 use super::link::{Found, Stream};
 use super::options::Options;
 use super::register::{Register, Token};
@@ -59,6 +62,10 @@ pub(crate) enum Event {
     Deed(usize, u32, Errand),
     /// And its answer to the application: what was read.
     Entered(usize, u32, u64, Token, (u64, u64)),
+    /// The deadlock search of the server goes on.
+    Search,
+    /// An operator looks for deadlocks.
+    Operator,
     /// Something goes wrong.
     Fault(super::faults::Fault),
 }
@@ -126,7 +133,9 @@ pub(crate) struct World {
     /// Nothing fails any more, and nothing new is asked.
     pub(crate) healed: bool,
     pub(crate) streams: Streams,
-    bench: Bench,
+    pub(crate) soundness: Soundness,
+    pub(crate) completeness: Completeness,
+    pub(crate) bench: Bench,
     pub(crate) effects: Vec<Effects>,
     pub(crate) values: u64,
     pub(crate) next_connection: ConnectionId,
@@ -167,6 +176,8 @@ impl World {
             recovering: false,
             healed: false,
             streams: Streams::default(),
+            soundness: Soundness::default(),
+            completeness: Completeness::default(),
             bench: Bench::default(),
             effects: vec![Effects::default(); places.len()],
             values: 0,
@@ -187,6 +198,7 @@ impl World {
             self.at(after, Event::Connect(number, 0));
         }
         self.draw_faults();
+        self.draw_looks();
         self.run_until(self.options.safety)?;
         self.recover()
     }
@@ -221,7 +233,9 @@ impl World {
     /// Until when the machine that this happens to is stopped, if it is.
     fn stopped(&self, event: Event) -> Option<Time> {
         let until = match event {
-            Event::ToServer(_) | Event::Round | Event::Patience(..) => self.server_stopped_until,
+            Event::ToServer(_) | Event::Round | Event::Patience(..) | Event::Search | Event::Operator => {
+                self.server_stopped_until
+            }
             Event::ToClient(id) | Event::Attempt(id) => {
                 self.connections.get(&id).map_or(0, |known| self.stopped_until[known.client])
             }
@@ -255,6 +269,8 @@ impl World {
                 self.entered(number, lock, token, read);
                 Ok(())
             }
+            Event::Search => self.search_on(),
+            Event::Operator => self.operate(),
             Event::Fault(fault) => self.fail(fault),
             Event::Drive(..) | Event::Act(..) | Event::Connect(..) | Event::Entered(..) => Ok(()),
         }
@@ -352,6 +368,7 @@ impl World {
         let attached = self.server.attached();
         self.server.round(now);
         self.recovering &= self.make.recovering_until.is_some_and(|until| until > now);
+        self.begin_search();
         let shown = now.0 + u64::try_from(ROUND.as_nanos()).expect("a round is short");
         self.at(self.server.clock.when(shown), Event::Round);
         for session in before {
@@ -364,7 +381,8 @@ impl World {
                 self.judge_end(session)?;
             }
         }
-        self.look()
+        self.look()?;
+        self.judge_completeness()
     }
 
     /// K10: a lease ends at the server after its client knows that it has, and not while words of the client are unread.
@@ -430,6 +448,7 @@ impl World {
         self.server = Server::new(&self.make, self.server.clock, now);
         self.recovering = true;
         self.bench.restart();
+        self.soundness.restart();
         self.to_serve.clear();
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in ids {

@@ -5,12 +5,12 @@
 
 use super::clock::Clock;
 use bytes::{Buf as _, BytesMut};
-use enq::engine::{Instant, Limits, Planted};
+use enq::engine::{Instant, Limits, Planted, deadlock::Due};
 use enq::log::Volatile;
 use enq::server::conversation::{Conversation, Ends, WaitsFor};
 use enq::server::{House, HouseRules, Passing, Patience};
-use enq::table::{Setting, Table};
-use enq_protocol::vocabulary::SessionId;
+use enq::table::{Confirmed, Deadlock, Looked, Scratch, Search, Searched, Setting, Table};
+use enq_protocol::vocabulary::{Policy, SessionId};
 use enq_protocol::wire::{FRAME_LEN_MAX, Frame, cut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -60,6 +60,33 @@ pub(crate) struct Server {
     passing: Passing,
     pub(crate) clock: Clock,
     lines: BTreeMap<ConnectionId, Line>,
+    /// The search that runs, and what it is about to refuse.
+    search: Option<Search>,
+    next_step: NextStep,
+}
+
+/// What a search does next.
+#[derive(Debug)]
+enum NextStep {
+    Copy,
+    Look,
+    Confirm,
+    Refuse(Box<Confirmed>),
+}
+
+/// What a step of a search did.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// It looked on.
+    On,
+    /// A cycle stands, and will be broken.
+    Confirmed(Confirmed),
+    /// What was found stands no more.
+    Void,
+    /// Somebody was refused, if the lockspace spares not all, under this record.
+    Refused(Arc<Deadlock>),
+    /// It is over.
+    Over,
 }
 
 fn house(make: &Make) -> House {
@@ -92,7 +119,69 @@ impl Server {
     /// A server that has just started; its clock goes on as before.
     pub(crate) fn new(make: &Make, clock: Clock, now: Instant) -> Server {
         let house = Arc::new(house(make));
-        Server { house, passing: Passing::new(now), clock, lines: BTreeMap::new() }
+        let (passing, lines) = (Passing::new(now), BTreeMap::new());
+        Server { house, passing, clock, lines, search: None, next_step: NextStep::Copy }
+    }
+
+    /// What the lockspace says; nothing if it is not there.
+    pub(crate) fn policy(&self) -> Option<Policy> {
+        self.table().show_spaces().into_iter().next().map(|space| space.policy)
+    }
+
+    /// Begins a search, if one is due and none runs.
+    pub(crate) fn begin_search(&mut self, now: Instant) -> bool {
+        let begins = self.search.is_none() && self.table().is_search_due(now);
+        if begins {
+            self.search = Some(self.table().begin_search(now, Due::At(now)));
+            self.next_step = NextStep::Copy;
+        }
+        begins
+    }
+
+    pub(crate) fn searches(&self) -> bool {
+        self.search.is_some()
+    }
+
+    /// The next step of the search. Everything else may happen between two steps.
+    pub(crate) fn search_step(&mut self, now: Instant) -> Step {
+        let Some(search) = &mut self.search else { return Step::Over };
+        let table = self.house.log().table();
+        match std::mem::replace(&mut self.next_step, NextStep::Confirm) {
+            NextStep::Copy => {
+                // One resource with a queue after the other.
+                let before = search.copied();
+                let mut goes_on = true;
+                while goes_on && search.copied() == before {
+                    goes_on = table.copy_part(search, 1);
+                }
+                self.next_step = if goes_on { NextStep::Copy } else { NextStep::Look };
+                Step::On
+            }
+            NextStep::Look => {
+                table.look_for_cycles(search);
+                Step::On
+            }
+            NextStep::Confirm => match table.confirm_next(now, search) {
+                Looked::Stands(confirmed) => {
+                    self.next_step = NextStep::Refuse(Box::new(confirmed.clone()));
+                    Step::Confirmed(confirmed)
+                }
+                Looked::Gone => Step::Void,
+                Looked::Over => {
+                    self.search = None;
+                    Step::Over
+                }
+            },
+            NextStep::Refuse(confirmed) => {
+                let refused = table.refuse_victim(now, search, *confirmed, &mut Scratch::default());
+                refused.map_or(Step::Void, Step::Refused)
+            }
+        }
+    }
+
+    /// Searches at once, as an operator asks.
+    pub(crate) fn search_all(&self, now: Instant) -> Searched {
+        enq::server::deadlock::search(&self.house, now, Due::All)
     }
 
     pub(crate) fn table(&self) -> &Table {

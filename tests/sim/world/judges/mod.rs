@@ -4,11 +4,14 @@
 //! resources after everything that the server does.
 
 pub(crate) mod belief;
+pub(crate) mod completeness;
 pub(crate) mod delays;
 pub(crate) mod effects;
 pub(crate) mod exclusion;
 pub(crate) mod ghosts;
 pub(crate) mod order;
+pub(crate) mod queues;
+pub(crate) mod soundness;
 pub(crate) mod streams;
 pub(crate) mod tokens;
 pub(crate) mod values;
@@ -93,6 +96,11 @@ impl Bench {
         let places = self.before.places.len();
         self.before = Glance { places: vec![Seen::default(); places], sessions: BTreeSet::new() };
         self.values.restart();
+    }
+
+    /// What was seen last.
+    pub(crate) fn last(&self) -> &Glance {
+        &self.before
     }
 
     pub(crate) fn look(&mut self, now: Glance, rules: Rules) -> Result<(), Wrong> {

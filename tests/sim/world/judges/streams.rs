@@ -3,7 +3,7 @@
 
 use super::super::server::ConnectionId;
 use super::Wrong;
-use enq_protocol::vocabulary::{Place, SessionId};
+use enq_protocol::vocabulary::{Place, SessionId, Status};
 use enq_protocol::wire::{Event, FRAME_LEN_MAX, FromServer, HEADER_LEN, Seen, cut};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +33,8 @@ pub(crate) struct Streams {
     lines: BTreeMap<ConnectionId, Line>,
     pub(crate) again: u64,
     pub(crate) said: u64,
+    /// Refusals to break a deadlock that were said again.
+    pub(crate) refusals_again: u64,
     /// Notices on connections that went on with a session.
     pub(crate) notices: u64,
 }
@@ -79,6 +81,11 @@ impl Streams {
         let said = [&bytes[..HEADER_LEN - 8], frame.body].concat();
         if let Some(before) = spoken.said.get(&number) {
             self.again += 1;
+            let is_refusal = matches!(
+                read,
+                FromServer::Event { event: Event::Ended { status: Status::Deadlock, .. }, .. }
+            );
+            self.refusals_again += u64::from(is_refusal);
             let same = *before == said;
             return if same {
                 Ok(())

@@ -1,0 +1,78 @@
+//! D3-D5: whoever is refused to break a deadlock was on one when that was looked at last, and asked for the same when he
+//! was refused; each wait that is told was there; the one that goes is the one that should; and of each deadlock one goes,
+//! for a second one would be on none any more.
+
+use super::{Glance, Wrong, queues};
+use enq::table::Deadlock;
+use enq_protocol::vocabulary::{Flags, LockId, LockView, Queue, Stamp, WaitView};
+
+/// The request that is about to be refused, as it was when its deadlock was looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Soundness {
+    meant: Option<(LockId, Stamp)>,
+}
+
+fn find(glance: &Glance, lock: LockId) -> Option<&LockView> {
+    glance.places.iter().find_map(|seen| seen.lock(lock))
+}
+
+impl Soundness {
+    pub(crate) fn restart(&mut self) {
+        self.meant = None;
+    }
+
+    /// A cycle is confirmed: this is what it says, and this is what is there.
+    pub(crate) fn confirmed(
+        &mut self,
+        glance: &Glance,
+        waits: &[WaitView],
+        victim: Option<LockId>,
+    ) -> Result<(), Wrong> {
+        let now = queues::all(glance);
+        for wait in waits {
+            let edge = now.edge(wait.waiting.lock.0, wait.blocker.lock.0);
+            if edge != Some(wait.why) {
+                return Err(format!("D5: there is no such wait, but {edge:?}: {wait:?}"));
+            }
+        }
+        let Some(victim) = victim else { return Ok(()) };
+        let seen = find(glance, victim).ok_or_else(|| format!("D5: {victim} is not there"))?;
+        self.meant = Some((victim, seen.stamp));
+        let is_on_it = now.waits_for_itself(victim.0, true);
+        let mut later = now;
+        let stuck = later.run();
+        let waits_on = later.all().any(|entry| entry.id == victim.0 && entry.wanted.is_some());
+        if stuck.is_empty() || !waits_on || !is_on_it {
+            return Err(format!("D3: {victim} is in no deadlock, and is to be refused: {waits:#?}"));
+        }
+        Self::is_the_one(waits, seen)
+    }
+
+    /// D4: the lowest priority, then the youngest.
+    fn is_the_one(waits: &[WaitView], victim: &LockView) -> Result<(), Wrong> {
+        let counts = |lock: &&LockView| !lock.flags.contains(Flags::NODLCKWT);
+        for other in waits.iter().map(|wait| &wait.waiting).filter(counts) {
+            // Ages are in whole milliseconds: those of one are of one age.
+            if (other.priority, other.age_ms) < (victim.priority, victim.age_ms) {
+                return Err(format!("D4: {} goes, and not {}: {waits:#?}", victim.lock, other.lock));
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody was refused: what was there before, and what is there now.
+    pub(crate) fn refused(&self, before: &Glance, after: &Glance, told: &Deadlock) -> Result<(), Wrong> {
+        let Some(victim) = told.refused else { return Ok(()) };
+        let was = find(before, victim).ok_or_else(|| format!("D5: {victim} was not there"))?;
+        if self.meant != Some((victim, was.stamp)) || was.requested.is_none() {
+            return Err(format!("D5: {:?} was meant, and refused was {was:?}", self.meant));
+        }
+        let is = find(after, victim);
+        let is_as_before = match is {
+            // C6: a conversion leaves what is held.
+            Some(is) => is.queue == Queue::Granted && (is.granted, is.seq) == (was.granted, was.seq),
+            None => was.granted.is_none(),
+        };
+        if is_as_before { Ok(()) } else { Err(format!("D4: {was:?} was refused, and is {is:?}")) }
+    }
+}
