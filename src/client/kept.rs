@@ -71,7 +71,7 @@ pub(super) async fn resume_on(client: Client, credentials: &Credentials) -> Resu
         Err(error) => return Err(refused(&client, error.status())),
     };
     let opened = Opened { session, secret, ttl_ms: resumed.ttl_ms };
-    let taken = Taken { session: Some(Session { client, opened: Arc::new(opened) }) };
+    let taken = Taken { session: Some(Session { client, opened: Arc::new(opened), owner: None }) };
     taken.whole().await
 }
 

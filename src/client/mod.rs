@@ -39,6 +39,7 @@ mod lock;
 mod look;
 mod mailbox;
 mod orphan;
+mod owner;
 pub mod peer;
 pub mod recipes;
 mod reconnect;

@@ -15,7 +15,7 @@ use super::{
     session::{Lockspace, Session, look_error},
 };
 use enq_protocol::{
-    vocabulary::{Flags, LockMode, LockspaceId, NameError, Owner, ResourceName},
+    vocabulary::{Flags, LockMode, LockspaceId, NameError, ResourceName},
     wire::{Adopt, Purge},
 };
 use std::{
@@ -38,7 +38,7 @@ pub struct Adoption {
     orphan_key: Box<[u8]>,
     mode: LockMode,
     flags: Flags,
-    owner: Owner,
+    owner: Option<u64>,
     priority: u8,
     reason: Box<[u8]>,
 }
@@ -58,7 +58,7 @@ impl Adoption {
             orphan_key: orphan_key.into(),
             mode: LockMode::Ex,
             flags: Flags::NONE,
-            owner: Owner::default(),
+            owner: None,
             priority: 0,
             reason: Box::default(),
         }
@@ -84,7 +84,7 @@ impl Adoption {
 
     /// On whose behalf within the session.
     pub fn owner(mut self, token: u64) -> Self {
-        self.owner.token = token;
+        self.owner = Some(token);
         self
     }
 
@@ -114,7 +114,7 @@ impl Adoption {
                 name: name.as_bytes(),
                 mode,
                 flags,
-                owner,
+                owner: session.whose(owner),
                 priority,
                 orphan_key: &orphan_key,
                 reason: &reason,

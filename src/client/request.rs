@@ -12,9 +12,7 @@ use super::{
     session::Session,
 };
 use enq_protocol::{
-    vocabulary::{
-        Flags, Grant, Handle, LockMode, LockspaceId, NameError, Owner, PathLevel, ResourceName, Status,
-    },
+    vocabulary::{Flags, Grant, Handle, LockMode, LockspaceId, NameError, PathLevel, ResourceName, Status},
     wire::{Convert, Enq, EnqPath},
 };
 use std::{
@@ -56,7 +54,7 @@ struct Terms {
     mode: LockMode,
     wait: Wait,
     flags: Flags,
-    owner: Owner,
+    owner: Option<u64>,
     priority: u8,
     reason: Box<[u8]>,
     cancel: Option<CancellationToken>,
@@ -69,7 +67,7 @@ impl Terms {
             mode,
             wait: Wait::Forever,
             flags: Flags::NONE,
-            owner: Owner::default(),
+            owner: None,
             priority: 0,
             reason: Box::default(),
             cancel: None,
@@ -187,9 +185,9 @@ impl LockRequest {
         self
     }
 
-    /// On whose behalf within the session: a node of the waits-for graph, for sessions with several tasks.
+    /// On whose behalf within the session, for the deadlock search: see [`Session::owner`].
     pub fn owner(mut self, token: u64) -> Self {
-        self.terms.owner.token = token;
+        self.terms.owner = Some(token);
         self
     }
 
@@ -209,7 +207,7 @@ impl LockRequest {
                 name: name.as_bytes(),
                 mode: terms.mode,
                 flags: terms.flags | wait,
-                owner: terms.owner,
+                owner: session.whose(terms.owner),
                 timeout_ms,
                 priority: terms.priority,
                 reason: &terms.reason,
@@ -274,9 +272,10 @@ impl PathRequest {
         self
     }
 
-    /// On whose behalf within the session. Only levels of the same owner are shared.
+    /// On whose behalf within the session, for the deadlock search: see [`Session::owner`]. Only levels of the same owner
+    /// are shared.
     pub fn owner(mut self, token: u64) -> Self {
-        self.terms.owner.token = token;
+        self.terms.owner = Some(token);
         self
     }
 
@@ -295,7 +294,7 @@ impl PathRequest {
                 path: path.iter().map(ResourceName::as_bytes).collect(),
                 mode: terms.mode,
                 flags: terms.flags | wait,
-                owner: terms.owner,
+                owner: session.whose(terms.owner),
                 timeout_ms,
                 priority: terms.priority,
                 reason: &terms.reason,

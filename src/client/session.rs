@@ -13,11 +13,12 @@ use super::{
     lease::LockState,
     link::{Link, Traffic, lost_outcome},
     mailbox::Mailbox,
+    owner,
     peer::Outcome,
     request::{LockRequest, PathRequest},
 };
 use enq_protocol::{
-    vocabulary::{LockspaceId, LockspaceView, SessionId, Status},
+    vocabulary::{LockspaceId, LockspaceView, Owner, SessionId, Status},
     wire::{Look, OpenSession, Opened, Seen, Welcome},
 };
 use std::{ops::Deref, sync::Arc, time::Duration};
@@ -242,7 +243,7 @@ async fn open_on(client: Client, open: &OpenSession) -> Result<Session, ConnectE
         client.link().bind();
     }
     match client.see(Look::Open(open.clone())).await {
-        Ok(Seen::Opened(opened)) => Ok(Session { client, opened: Arc::new(opened) }),
+        Ok(Seen::Opened(opened)) => Ok(Session { client, opened: Arc::new(opened), owner: None }),
         Ok(_) => Err(refused(&client, Status::Protocol)),
         Err(error) => Err(refused(&client, error.status())),
     }
@@ -258,6 +259,8 @@ pub(super) fn refused(client: &Client, status: Status) -> ConnectError {
 pub struct Session {
     pub(super) client: Client,
     pub(super) opened: Arc<Opened>,
+    /// Whose its locks are; without it, the task's that asks.
+    pub(super) owner: Option<u64>,
 }
 
 impl Session {
@@ -283,6 +286,26 @@ impl Session {
             persistence: Persistence::default(),
             resume: None,
         }
+    }
+
+    /// The same session, for an owner of this number: a transaction, say, that several tasks work for.
+    ///
+    /// An owner is who waits and is waited for in the search for deadlocks, and who shares the levels of paths. Unless
+    /// something else is said, here or with a request, it is the task of the runtime that awaits the request, as a
+    /// number from 2^48 on, and 0 outside of any. So two tasks of one session may wait for each other's locks and go on; if one waits for the other
+    /// and the other for it, that is a deadlock and one of them is refused.
+    ///
+    /// A lock keeps its owner, whoever converts and releases it. Where one task asks and another one keeps the lock while
+    /// it waits for more, they should say that they are one owner: otherwise a deadlock that goes through them is not
+    /// found.
+    #[must_use]
+    pub fn owner(&self, token: u64) -> Session {
+        Session { owner: Some(token), ..self.clone() }
+    }
+
+    /// Whose a request is.
+    pub(super) fn whose(&self, asked: Option<u64>) -> Owner {
+        owner::owner(asked.or(self.owner))
     }
 
     /// Its id. No secret, and opens nothing.

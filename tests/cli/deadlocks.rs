@@ -20,7 +20,8 @@ async fn a_deadlock_is_searched_for_shown_and_told_to_the_one_who_is_refused() {
     assert_eq!(server.json(&["deadlocks", "ls", "-o", "json"]).await["deadlocks"], serde_json::json!([]));
 
     let elder = Session::builder("elder").bind_connection(true).connect(&[server.address.as_str()]).await;
-    let elder = elder.expect("it connects");
+    // The task below waits in the place of this one.
+    let elder = elder.expect("it connects").owner(1);
     let _right = elder.lock("right").await.expect("it is free");
     let kept = Kept::open(&server, &["--name", "younger"]).await;
     assert!(kept.done(&["lock", "left"]).await.status.success());

@@ -45,7 +45,8 @@ async fn a_client_without_a_session_looks() {
 async fn a_deadlock_is_searched_for_and_looked_at() {
     let stage = Stage::set().await;
     let client = Client::connect(&stage.servers).await.unwrap();
-    let (one, other) = (stage.session("one").await, stage.session("other").await);
+    // The tasks below wait in the place of this one.
+    let (one, other) = (stage.session("one").await.owner(1), stage.session("other").await.owner(1));
     let space = client.show_space("default").await.unwrap();
     let policy = Policy { deadlock_wait_ms: 0, ..space.policy };
     one.set_space(space.lockspace, space.version, policy).await.unwrap();

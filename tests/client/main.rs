@@ -10,6 +10,7 @@ mod locks;
 mod looks;
 mod losses;
 mod orphans;
+mod owners;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod recipes;
