@@ -83,6 +83,8 @@ impl Drop for Struck<'_> {
 
 impl Locks {
     pub(super) fn new(session: Session, reach: Reach) -> Locks {
+        // Each verb is answered by a task of the keeper; whoever uses the session is one.
+        let session = session.owner(0);
         Locks { session, reach, inside: Mutex::default(), alarm: Arc::default() }
     }
 
