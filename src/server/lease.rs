@@ -205,6 +205,7 @@ mod tests {
         server::{HouseRules, Patience},
         table::{About, Setting, Table},
     };
+    use enq_protocol::vocabulary::Handle;
 
     const fn ms(ms: u32) -> Instant {
         Instant::START.after_ms(ms)
@@ -331,6 +332,47 @@ mod tests {
         assert_eq!(counted(501), (1, 251));
         assert_eq!(counted(511), (1, 251));
         assert_eq!(counted(3_511), (2, 3_251));
+    }
+
+    /// An end may wait for those before it, and much can be heard meanwhile.
+    #[test]
+    fn who_is_heard_of_while_his_end_waits_lives() {
+        let house = house();
+        let mut passing = Passing::new(Instant::START);
+        let cells: Vec<_> = (0..201).map(|_| open(&house, Instant::START, 1_000)).collect();
+        let mut now_ms = 0;
+        while ended(&house) == 0 {
+            now_ms += 10;
+            passing.round(&house, ms(now_ms));
+        }
+        assert!((1_000..=1_020).contains(&now_ms) && ended(&house) == 200, "{now_ms}");
+        let left = cells.iter().filter(|cell| house.log.table().session(cell.id).is_some());
+        left.for_each(|cell| cell.renew(ms(now_ms)));
+        for later in 1..100 {
+            passing.round(&house, ms(now_ms + 10 * later));
+        }
+        assert_eq!(ended(&house), 200);
+        passing.round(&house, ms(now_ms + 1_020));
+        assert_eq!(ended(&house), 201, "he was not heard of again");
+    }
+
+    #[test]
+    fn sessions_with_many_locks_end_a_few_a_round() {
+        let house = house();
+        let mut passing = Passing::new(Instant::START);
+        for _ in 0..5 {
+            let cell = open(&house, Instant::START, 1_000);
+            let handles: Vec<_> = (1..=5_000).filter_map(Handle::new).collect();
+            cell.in_half.lock().start_path(&handles, 0);
+        }
+        let mut a_round = Vec::new();
+        for round in 1..=110 {
+            let before = ended(&house);
+            passing.round(&house, ms(round * 10));
+            a_round.push(ended(&house) - before);
+        }
+        a_round.retain(|ended| *ended > 0);
+        assert_eq!(a_round, [2, 2, 1], "ten thousand locks are enough for a round");
     }
 
     /// Whoever kept sending is not ended for a silence that was the server's own, however long that was.

@@ -159,3 +159,18 @@ fn digest(frame: &Frame<'_>) -> u64 {
 pub fn may_be_parked(kind: Kind) -> bool {
     !matches!(kind, Kind::DEQ | Kind::DEQ_ALL | Kind::CANCEL | Kind::CLOSE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_the_table_smaller_never_waits_for_a_reader() {
+        for kind in [Kind::DEQ, Kind::DEQ_ALL, Kind::CANCEL, Kind::CLOSE] {
+            assert!(!may_be_parked(kind), "{kind}");
+        }
+        for kind in [Kind::ENQ, Kind::ENQ_PATH, Kind::CONVERT, Kind::ADOPT, Kind::PURGE] {
+            assert!(may_be_parked(kind), "{kind}");
+        }
+    }
+}

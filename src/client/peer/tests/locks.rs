@@ -136,3 +136,17 @@ fn what_an_earlier_process_left_is_claimed_once_if_it_is_held_and_the_rest_is_re
     scene.event(notice);
     assert_eq!(scene.told(), ["found blocks EX"], "its grant is that of the view");
 }
+
+#[test]
+fn levels_are_taken_over_by_the_leaf_that_lives() {
+    let mut scene = Scene::new(100);
+    let gone = scene.enq("gone");
+    scene.says();
+    scene.answer(refused(Status::NotQueued));
+    let leaf = scene.enq_path("leaf", 3);
+    scene.says();
+    let found = levels([(1, true), (2, true), (3, true)]);
+    scene.answer(Reply::PathGranted { leaf: grant(3, 5), levels: found.clone() });
+    assert!(scene.peer.take_over(gone, &found).is_empty(), "its handle is another lock's now");
+    assert_eq!(scene.peer.take_over(leaf, &found).len(), 2);
+}

@@ -171,6 +171,24 @@ fn notices_are_not_kept_and_dropped_when_nobody_listens() {
 }
 
 #[test]
+fn a_notice_that_is_said_twice_is_said_once() {
+    let mut outgoing = Outgoing::default();
+    outgoing.set_heard(true);
+    let notice = |seq| Said::Blocking { handle: handle(1), seq: Seq(seq), mode: LockMode::Ex };
+    for said in [notice(1), Said::Demoted { handle: handle(1) }, notice(1), notice(2)] {
+        outgoing.append_event(SOMEWHERE, said);
+    }
+    let four = outgoing.unsent_weight();
+    outgoing.drop_repeated_notices();
+    assert_eq!(outgoing.unsent_weight(), four / 4 * 3);
+    let mut left = VecDeque::new();
+    outgoing.take_unsent(&mut left);
+    let left: Vec<Told> = left.into_iter().map(|entry| entry.told).collect();
+    let demoted = Said::Demoted { handle: handle(1) };
+    assert_eq!(left, [notice(1), demoted, notice(2)].map(Told::Event));
+}
+
+#[test]
 fn touched_shards_come_back_in_order() {
     let mut register = Register::new(BOUNDS);
     for shard in [255, 0, 64, 63] {

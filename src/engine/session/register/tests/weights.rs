@@ -80,6 +80,8 @@ fn what_is_said_and_kept_takes_room_until_it_is_acknowledged() {
     register.send(|_, _| true);
     assert!(room(2).contains(&register.bytes()), "sent and kept");
     assert_eq!(register.unacknowledged_weight(), weight);
+    register.acknowledge(100).unwrap();
+    assert_eq!((register.sent(), register.unacknowledged_weight()), (200, weight / 2));
     register.acknowledge(200).unwrap();
     assert_eq!(register.unacknowledged_weight(), 0);
 }
