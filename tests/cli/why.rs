@@ -23,7 +23,8 @@ struct Story {
 
 async fn session(server: &Server, name: &str) -> Session {
     let opening = Session::builder(name).purpose("month end").bind_connection(true);
-    opening.connect(&[server.address.as_str()]).await.expect("it connects")
+    // Each does one thing after the other, in however many tasks this file plays it.
+    opening.connect(&[server.address.as_str()]).await.expect("it connects").owner(0)
 }
 
 async fn held(session: &Session, name: &str, mode: LockMode, reason: &str) -> Lock {
