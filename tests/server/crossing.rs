@@ -78,15 +78,24 @@ async fn release(holder: &mut Speaker, order: &[u32], pauses: Vec<Duration>) {
     }
 }
 
+/// Hears that a request is queued. Where that takes long, the time of earlier ones is over before.
+async fn until_queued(asker: &mut Speaker, mut wave: Wave) -> Wave {
+    loop {
+        match asker.next().await {
+            FromServer::Answer(Answer { reply: Reply::Queued { .. }, .. }) => return wave,
+            said => wave.hear(said),
+        }
+    }
+}
+
 /// Withdraws these requests, a few at a time, and hears what becomes of all of them.
-async fn withdraw(asker: &mut Speaker, order: &[u32]) -> Wave {
+async fn withdraw(asker: &mut Speaker, order: &[u32], mut wave: Wave) -> Wave {
     for some in order.chunks(4) {
         let cancel = |number: &u32| Request::Cancel(Cancel { handle: handle(*number), flags: Flags::NONE });
         let bytes: Vec<u8> = some.iter().map(cancel).flat_map(|cancel| asker.encode(&cancel)).collect();
         asker.write(&bytes).await;
         tokio::task::yield_now().await;
     }
-    let mut wave = Wave::default();
     while wave.outcomes.len() < TOGETHER as usize || wave.answers.len() < order.len() {
         let said = asker.next().await;
         wave.hear(said);
@@ -103,10 +112,11 @@ async fn wave(holder: &mut Speaker, asker: &mut Speaker, random: &mut SmallRng) 
         // NOQUEUE: whatever the wave before left behind would refuse it.
         granted(holder.enq(number, name, Ex, Flags::NOQUEUE).await);
     }
+    let mut told = Wave::default();
     for (number, name) in (1..).zip(&names) {
         let timeout = by_clock.then(|| random.random_range(30..60));
-        let reply = asker.ask(&waiting(number, name, timeout)).await;
-        assert!(matches!(reply, Reply::Queued { .. }), "{reply:?}");
+        asker.send(&waiting(number, name, timeout)).await;
+        told = until_queued(asker, told).await;
     }
     let mut order: Vec<u32> = (1..=TOGETHER).collect();
     order.shuffle(random);
@@ -115,7 +125,7 @@ async fn wave(holder: &mut Speaker, asker: &mut Speaker, random: &mut SmallRng) 
     let pause_us = if by_clock { 6_000 } else { 40 };
     let pauses = (0..TOGETHER).map(|_| Duration::from_micros(random.random_range(0..pause_us))).collect();
     let cancels: &[u32] = if by_clock { &[] } else { &order };
-    let (told, ()) = tokio::join!(withdraw(asker, cancels), release(holder, &releases, pauses));
+    let (told, ()) = tokio::join!(withdraw(asker, cancels, told), release(holder, &releases, pauses));
     for (number, status) in cancels.iter().zip(&told.answers) {
         let truth = match told.outcomes.get(number) {
             Some(Outcome::Granted) => Status::CancelGrant,
@@ -143,13 +153,14 @@ async fn crossing_requests_have_one_outcome_and_leave_nothing() {
     let mut asker = Speaker::opened(&server).await;
     let mut random = SmallRng::seed_from_u64(7);
     let (mut granted, mut ended) = (0, 0);
-    while granted + ended < wanted {
+    // On a slow machine one of the outcomes is rare; then it takes more waves to see it often enough.
+    while granted + ended < wanted || granted.min(ended) < wanted / 20 {
+        assert!(granted + ended < 100 * wanted, "both outcomes happen: {granted}, {ended}");
         let (more_granted, more_ended) = wave(&mut holder, &mut asker, &mut random).await;
         granted += more_granted;
         ended += more_ended;
     }
     println!("{granted} were granted, {ended} withdrawn or too late");
-    assert!(granted > wanted / 20 && ended > wanted / 20, "both outcomes are common: {granted}, {ended}");
     soon("everything to go", async {
         while server.statistics().locks != 0 {
             tokio::task::yield_now().await;
