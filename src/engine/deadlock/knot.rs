@@ -12,29 +12,92 @@ use super::{
 /// The waits of a knot in this part, if there is one: enough of them that, while they stand, none can end.
 pub(super) fn knot(graph: &Graph<'_>, part: &[Node]) -> Option<Vec<Edge>> {
     let of_interest = |node: &Node| graph.is_party(*node) || graph.seat(*node).is_some();
-    let mut stuck: Vec<Node> = part.iter().copied().filter(of_interest).collect();
-    stuck.sort_unstable();
-    loop {
-        let before = stuck.len();
-        let still: Vec<Node> = stuck.iter().copied().filter(|node| is_stuck(graph, &stuck, *node)).collect();
-        stuck = still;
-        if stuck.len() == before {
-            break;
-        }
-    }
+    let mut nodes: Vec<Node> = part.iter().copied().filter(of_interest).collect();
+    nodes.sort_unstable();
+    let stuck = Stuck::new(graph, nodes).whoever_is_left();
     let first = stuck.iter().copied().find(|node| graph.is_party(*node))?;
     Some(closure(graph, &stuck, first))
 }
 
-fn has(stuck: &[Node], node: Node) -> bool {
-    stuck.binary_search(&node).is_ok()
+/// Who cannot be shown to go on, so far. What somebody waits for in vain is looked at again only when that goes on, and
+/// from there on only what comes behind it: who goes on never gets stuck again. So each pair is looked at once, although
+/// a queue goes on one by one.
+struct Stuck<'a> {
+    graph: &'a Graph<'a>,
+    nodes: Vec<Node>,
+    goes_on: Vec<bool>,
+    /// For each node, how many of those it waits for are known to go on.
+    passed: Vec<usize>,
+    /// For each node, who was last seen to wait for it in vain.
+    because: Vec<Vec<usize>>,
 }
 
-fn is_stuck(graph: &Graph<'_>, stuck: &[Node], node: Node) -> bool {
-    match graph.seat(node) {
-        None => graph.waits[node as usize].iter().any(|seat| has(stuck, graph.request(*seat))),
-        Some(seat) => reason(graph, stuck, seat).is_some(),
+impl<'a> Stuck<'a> {
+    fn new(graph: &'a Graph<'a>, nodes: Vec<Node>) -> Stuck<'a> {
+        let len = nodes.len();
+        Stuck {
+            graph,
+            nodes,
+            goes_on: vec![false; len],
+            passed: vec![0; len],
+            because: vec![Vec::new(); len],
+        }
     }
+
+    fn whoever_is_left(mut self) -> Vec<Node> {
+        let mut look: Vec<usize> = (0..self.nodes.len()).collect();
+        while let Some(at) = look.pop() {
+            if !self.goes_on[at] && !self.is_stuck(at) {
+                self.goes_on[at] = true;
+                look.append(&mut self.because[at]);
+            }
+        }
+        let left = self.nodes.iter().zip(&self.goes_on).filter(|(_, goes_on)| !**goes_on);
+        left.map(|(node, _)| *node).collect()
+    }
+
+    fn place(&self, node: Node) -> Option<usize> {
+        self.nodes.binary_search(&node).ok().filter(|at| !self.goes_on[*at])
+    }
+
+    fn is_stuck(&mut self, at: usize) -> bool {
+        let (graph, node) = (self.graph, self.nodes[at]);
+        let reason = match graph.seat(node) {
+            None => {
+                let mut requests = graph.waits[node as usize].iter().skip(self.passed[at]);
+                requests.find_map(|seat| {
+                    let request = self.place(graph.request(*seat));
+                    self.passed[at] += usize::from(request.is_none());
+                    request.map(|request| [Some(request), None])
+                })
+            }
+            Some(waiting) => {
+                let queues = graph.copied.queues_of(waiting);
+                let mut others = (queues.granted.start..queues.waiting.end).skip(self.passed[at]);
+                others.find_map(|other| {
+                    let reason = graph.until(waiting, other).and_then(|until| self.reason(until));
+                    self.passed[at] += usize::from(reason.is_none());
+                    reason
+                })
+            }
+        };
+        for place in reason.into_iter().flatten().flatten() {
+            self.because[place].push(at);
+        }
+        reason.is_some()
+    }
+
+    /// By whom it is seen that this does not come to pass.
+    fn reason(&self, until: Until) -> Option<[Option<usize>; 2]> {
+        match until {
+            Until::Done(node) | Until::Granted(node) => self.place(node).map(|at| [Some(at), None]),
+            Until::Either(request, party) => Some([Some(self.place(request)?), Some(self.place(party)?)]),
+        }
+    }
+}
+
+fn has(stuck: &[Node], node: Node) -> bool {
+    stuck.binary_search(&node).is_ok()
 }
 
 /// Whom this request waits for in vain, and which nodes show that.

@@ -292,6 +292,23 @@ fn long_queues_are_copied_whole_wherever_they_are() {
     assert_eq!((searched.locks, searched.found.len()), (3_600, 0));
 }
 
+/// What waits behind another request of its own party waits until that is granted. So the party is a part with itself,
+/// in which no ring is: only taking away from the front shows that it goes on.
+#[test]
+fn a_session_that_waits_in_two_long_queues_is_soon_seen_to_go_on() {
+    let mut scene = Scene::new();
+    let (holder, waiter) = (scene.session(0), scene.session(0));
+    for (handle, name) in [(1, "a"), (2, "b")] {
+        scene.ask(Wish { cell: &holder, owner: 0, handle, name, priority: 0 });
+    }
+    for handle in 1..=4_000 {
+        let name = if handle % 2 == 0 { "a" } else { "b" };
+        scene.ask(Wish { cell: &waiter, owner: 0, handle, name, priority: 0 });
+    }
+    let searched = scene.table.search_deadlocks(scene.now, Due::All, &mut scene.scratch);
+    assert_eq!((searched.locks, searched.found.len()), (4_002, 0));
+}
+
 #[test]
 fn a_refusal_is_void_unless_it_names_the_entry_into_the_queue() {
     let mut scene = Scene::new();
