@@ -52,12 +52,14 @@ pub enum Mistake {
     ConfirmationIsSkipped,
     /// A refusal hits the lock that was meant, whatever it waits for by now.
     AnyEntryIsTheVictim,
+    /// In the deadlock search: who waits for the grant of a conversion that is to be refused waits for what it holds.
+    PlannedRefusalsCount,
 }
 
 #[cfg(feature = "planted")]
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 23] = [
+    pub const ALL: [Mistake; 24] = [
         Mistake::GrantToTheDead,
         Mistake::TimedOutStays,
         Mistake::ConversionForgetsItsMode,
@@ -81,6 +83,7 @@ impl Mistake {
         Mistake::QueueOrderIsNoEdge,
         Mistake::ConfirmationIsSkipped,
         Mistake::AnyEntryIsTheVictim,
+        Mistake::PlannedRefusalsCount,
     ];
 }
 

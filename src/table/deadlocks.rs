@@ -197,18 +197,36 @@ impl Table {
         self.deadlocks.next.load(Ordering::Relaxed) <= now.0
     }
 
-    /// Looks for deadlocks that are due, and refuses one request of each. One search at a time: who comes meanwhile
-    /// waits.
+    /// Looks for deadlocks that are due, and refuses one request of each, and again for as long as a refusal may have made
+    /// another one. One search at a time: who comes meanwhile waits.
     pub fn search_deadlocks(&self, now: Instant, due: Due, scratch: &mut Scratch) -> Searched {
         let _alone = self.deadlocks.alone.lock();
+        let mut all = Searched::default();
+        loop {
+            let (searched, is_to_go_on) = self.search_once(now, due, scratch);
+            all.locks = searched.locks;
+            all.found.extend(searched.found);
+            if !is_to_go_on {
+                return all;
+            }
+        }
+    }
+
+    /// One search; and whether a conversion was refused.
+    fn search_once(&self, now: Instant, due: Due, scratch: &mut Scratch) -> (Searched, bool) {
         let mut search = self.begin_search(now, due);
         while self.copy_part(&mut search, LOOKED_AT_A_STEP) {}
         self.look_for_cycles(&mut search);
+        let mut refuses_conversions = false;
         loop {
             match self.confirm_next(now, &mut search) {
-                Looked::Stands(confirmed) => _ = self.refuse_victim(now, &mut search, confirmed, scratch),
+                Looked::Stands(confirmed) => {
+                    let is_conversion = confirmed.seat().is_some_and(|seat| seat.held.is_some());
+                    let refused = self.refuse_victim(now, &mut search, confirmed, scratch);
+                    refuses_conversions |= is_conversion && refused.is_some();
+                }
                 Looked::Gone => {}
-                Looked::Over => return self.end_search(search),
+                Looked::Over => return (self.end_search(search), refuses_conversions),
             }
         }
     }
@@ -366,6 +384,10 @@ impl Table {
                 self.deadlocks.records.lock().ring.retain(|kept| kept.number != record.number);
                 self.deadlocks.note(now);
                 return None;
+            }
+            // Who waited for its grant waits for what it holds now, which may close a ring.
+            if seat.held.is_some() {
+                self.deadlocks.note(now);
             }
         }
         search.found.push(Arc::clone(&record));

@@ -117,7 +117,7 @@ const WORLDS_MAX: u64 = 150;
 fn exhibits() -> Vec<(Plant, Vec<Check>)> {
     use Check::{Bounds, Dialogues, Fences, Histories, Oracle, SmallHistories, Stories, Worlds};
     use peer::Mistake as Client;
-    let server: [(Mistake, &[Check]); 23] = [
+    let server: [(Mistake, &[Check]); 24] = [
         (Mistake::GrantToTheDead, &[Histories, Stories, Worlds]),
         (Mistake::TimedOutStays, &[Histories, Stories, Worlds]),
         (Mistake::ConversionForgetsItsMode, &[Histories, Stories, Worlds]),
@@ -141,6 +141,7 @@ fn exhibits() -> Vec<(Plant, Vec<Check>)> {
         (Mistake::QueueOrderIsNoEdge, &[Stories, Worlds, Oracle]),
         (Mistake::ConfirmationIsSkipped, &[Stories, Worlds]),
         (Mistake::AnyEntryIsTheVictim, &[Stories, Worlds]),
+        (Mistake::PlannedRefusalsCount, &[Stories, Oracle]),
     ];
     let client: [(Client, &[Check]); 3] = [
         (Client::RetriesWithANewNumber, &[Worlds, Dialogues]),

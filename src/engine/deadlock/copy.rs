@@ -116,6 +116,10 @@ impl Copied {
         &self.seats[at]
     }
 
+    pub(super) fn is_planted(&self, mistake: Mistake) -> bool {
+        self.planted.is(mistake)
+    }
+
     pub(super) fn queues_of(&self, seat: usize) -> &Queues {
         &self.resources[self.of[seat] as usize]
     }
@@ -138,7 +142,7 @@ impl Copied {
         }
         let is_ahead = self.queues_of(waiting).queued().contains(&other)
             && other < waiting
-            && !self.planted.is(Mistake::QueueOrderIsNoEdge);
+            && !self.is_planted(Mistake::QueueOrderIsNoEdge);
         (is_ahead && !lock.flags.contains(Flags::NOORDER)).then_some(EdgeWhy::Ahead)
     }
 

@@ -15,6 +15,7 @@
 //! few. So a part may turn out to have no cycle, and every cycle is inside a part. `search` looks exactly.
 
 use super::{
+    super::planted::Mistake,
     super::shard::{Map, map},
     Copied, Party,
 };
@@ -122,9 +123,11 @@ impl<'a> Graph<'a> {
         let party = self.party_of[other]?;
         let (lock, blocker) = (&copied.seats[waiting], &copied.seats[other]);
         let (wanted, Some(ahead)) = (lock.wanted?, blocker.wanted) else { return Some(Until::Done(party)) };
-        // A request that is refused is ahead of nobody; what it holds it holds on.
-        if self.refused[other] {
-            return (why == EdgeWhy::Held).then_some(Until::Done(party));
+        // A request that is refused is ahead of nobody. What it holds it holds on; but whoever only waited for its grant waits
+        // for what it holds when it is really refused, and not before: that is for the next search.
+        if self.refused[other] && (why == EdgeWhy::Ahead || wanted.is_compatible(ahead)) {
+            let counts = why == EdgeWhy::Held && copied.is_planted(Mistake::PlannedRefusalsCount);
+            return counts.then_some(Until::Done(party));
         }
         let is_own_place = why == EdgeWhy::Ahead && lock.party == blocker.party;
         if !is_own_place && !wanted.is_compatible(ahead) {

@@ -23,8 +23,9 @@ pub enum Due {
 /// What a cycle is made of while it is looked for: the seat that waits and the seat it waits for.
 pub(super) type Edge = (usize, usize);
 
-/// The cycles of a copy that are due. When the victims of all of them have gone, there is none left; where nobody may be
-/// refused, the cycle is told all the same.
+/// The cycles of a copy that are due; where nobody may be refused, the cycle is told all the same. Each of them is there
+/// whatever becomes of the others. When their victims have gone there is none left, save where a conversion was refused:
+/// who waited for its grant waits for what it still holds from then on.
 ///
 /// `rule_of` tells what a lockspace says of deadlocks, `locks_of` how many locks a session has.
 pub fn search(
