@@ -295,6 +295,11 @@ impl Client {
             }
             (Doing::Releasing, Outcome::Ended { why, gone: false, .. }) => {
                 held.doing = Doing::Holding;
+                // Its lease ran out meanwhile: it is lost for good, and the library goes on releasing it.
+                if held.lapsed {
+                    self.gone(lock);
+                    self.given_up.insert(lock);
+                }
                 Ok(Some(News::Refused(why)))
             }
             (doing, outcome) => Err(format!("lock {lock}, {doing:?}, ends with {outcome:?}")),

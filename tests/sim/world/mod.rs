@@ -6,6 +6,7 @@
 //!
 //!     cargo test --test sim world                                 the worlds of the gate
 //!     ENQ_SIM_SEEDS=20000 cargo test --release --test sim world   more of them
+//!     ENQ_SIM_FIRST=5427 ENQ_SIM_SEEDS=100 cargo test --test sim world   those from there on
 //!     ENQ_SIM_SEED=8127 cargo test --test sim world -- --nocapture    one, with its story
 //!
 //! Reading order: `options` (what is drawn), `clock`, `link`, `server`, `client`, `actor`, `register`, `run` and `drive` (the
@@ -111,7 +112,7 @@ fn worlds_are_safe_while_everything_fails_and_live_when_healed() {
         return;
     }
     let count = crate::number("ENQ_SIM_SEEDS", 500);
-    let (marks, wrong) = play_all(1, count, plant);
+    let (marks, wrong) = play_all(crate::number("ENQ_SIM_FIRST", 1), count, plant);
     println!("{count} worlds\n{}", marks.print());
     if let Some(wrong) = wrong {
         panic!("{wrong}");
