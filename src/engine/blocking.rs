@@ -26,7 +26,7 @@ impl Shard {
     /// B1: the last part of every sweep.
     pub(super) fn notices(&mut self, resource: ResourceSlot, out: &mut Vec<Output>) {
         let wanted = self.resources[resource].wanted();
-        let noticed = std::mem::replace(&mut self.resources[resource].noticed, wanted);
+        let noticed = self.resources[resource].notice(wanted);
         let is_news = wanted.iter().any(|mode| !noticed.contains(mode));
         let mut entered = std::mem::take(&mut self.entered);
         if !wanted.is_empty() {
@@ -86,7 +86,7 @@ impl Shard {
         };
         let queues = &self.resources[resource];
         let granted = queues.granted.iter(&self.locks, Which::Queue);
-        let holding = granted.chain(queues.conversion.iter(&self.locks, Which::Queue));
+        let holding = granted.chain(queues.conversion().iter(&self.locks, Which::Queue));
         let mut blocking: Vec<LockSlot> = holding
             .filter(|slot| own != Some(*slot) && is_blocking(&self.locks[*slot]) && !self.is_sealed(*slot))
             .collect();

@@ -14,8 +14,8 @@ use enq_protocol::vocabulary::{Flags, Happened, LockId, SessionId, Status};
 
 impl Shard {
     pub(super) fn cancel(&mut self, session: SessionId, lock: LockRef, flags: Flags, out: &mut Vec<Output>) {
-        let path = self.path_under_way(session, lock);
         let slot = self.resolve(session, lock);
+        let path = self.path_under_way(session, lock, slot);
         if path.is_none() && slot.is_none() {
             return Self::refuse(session, Status::NoSuchLock, out);
         }

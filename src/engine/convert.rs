@@ -5,7 +5,7 @@
 use super::compat::Fit;
 use super::grant::{From, may_convert};
 use super::input::LockRef;
-use super::lock::{At, LockSlot, Which};
+use super::lock::{At, LockSlot, Mark, Which};
 use super::output::{Output, Said};
 use super::planted::Mistake;
 use super::shard::Shard;
@@ -71,7 +71,7 @@ impl Shard {
         };
         let resource = self.locks[slot].resource;
         if let Some(fit) = may_convert(&self.resources[resource], held, asked.mode, flags) {
-            return self.convert_in_place(slot, fit, flags, asked, out);
+            return self.convert_in_place(session, slot, fit, flags, asked, out);
         }
         // G6: NOQUEUE comes before the deadlock test, so it is never answered DEADLOCK.
         if flags.contains(Flags::NOQUEUE) {
@@ -97,7 +97,7 @@ impl Shard {
             self.counts.deadlock_find += 1;
             self.demote(slot, out);
             if let Some(fit) = may_convert(&self.resources[resource], LockMode::Nl, asked.mode, flags) {
-                return self.convert_in_place(slot, fit, flags, asked, out);
+                return self.convert_in_place(session, slot, fit, flags, asked, out);
             }
         }
         self.queue_conversion(slot, flags, asked);
@@ -113,11 +113,12 @@ impl Shard {
         asked: &Asked<'_>,
     ) -> Result<(LockSlot, LockMode, Flags), Status> {
         let slot = self.resolve(session, lock);
-        let under_way = self.path_under_way(session, lock);
-        let lockspace = match (slot, under_way) {
-            (Some(slot), _) => self.resources[self.locks[slot].resource].lockspace,
-            (None, Some(path)) => self.paths.waiting[path].lockspace,
-            (None, None) => return Err(Status::NoSuchLock),
+        let lockspace = match slot {
+            Some(slot) => self.resources[self.locks[slot].resource].lockspace,
+            None => {
+                let path = self.path_under_way(session, lock, None).ok_or(Status::NoSuchLock)?;
+                self.paths.waiting[path].lockspace
+            }
         };
         let policy = &self.space(lockspace).ok_or(Status::NoSuchSpace)?.policy;
         check_words(asked, policy)?;
@@ -145,18 +146,20 @@ impl Shard {
 
     fn convert_in_place(
         &mut self,
+        session: SessionId,
         slot: LockSlot,
         fit: Fit,
         flags: Flags,
         asked: &Asked<'_>,
         out: &mut Vec<Output>,
     ) {
-        self.locks[slot].request = flags;
-        self.locks[slot].priority = asked.priority;
+        let lock = &mut self.locks[slot];
+        (lock.request, lock.priority) = (flags, asked.priority);
+        let resource = lock.resource;
         let grant = self.grant(slot, From::InPlace, fit, asked.value);
-        self.tell(slot, Said::Granted(grant), out);
+        out.push(Output { session, said: Said::Granted(grant) });
         if !self.limits.planted.is(Mistake::DownConversionWakesNobody) {
-            self.touch(self.locks[slot].resource);
+            self.touch(resource);
         }
     }
 
@@ -185,7 +188,7 @@ impl Shard {
             return false;
         }
         let goes_behind = !flags.intersects(Flags::HEADQUE | Flags::NOORDER);
-        resource.conversion.iter(&self.locks, Which::Queue).any(|other| {
+        resource.conversion().iter(&self.locks, Which::Queue).any(|other| {
             let At::Converting { granted, requested } = self.locks[other].at else { return false };
             let it_waits_for_us = !requested.is_compatible(held);
             let we_wait_for_it = goes_behind || !granted.is_compatible(wanted);
@@ -198,7 +201,8 @@ impl Shard {
         let resource = self.locks[slot].resource;
         self.resources[resource].exchange(&mut self.locks[slot], LockMode::Nl);
         let lock = &mut self.locks[slot];
-        (lock.marks.demoted, lock.marks.spent) = (true, true);
+        lock.marks.put(Mark::Demoted, true);
+        lock.marks.put(Mark::Spent, true);
         (lock.fence, lock.told) = (Fence::UNFENCED, ModeSet::EMPTY);
         let said = Said::Demoted { handle: lock.handle };
         self.record_change(slot, Happened::Demoted, Status::Done);
@@ -216,7 +220,7 @@ impl Shard {
         let granted = if forgets { LockMode::Nl } else { granted };
         let lock = &mut self.locks[slot];
         lock.at = At::Granted { granted };
-        lock.marks.demoted = false;
+        lock.marks.put(Mark::Demoted, false);
         // B2: what it was told before is forgotten.
         (lock.told, lock.stamp, lock.since) = (ModeSet::EMPTY, stamp, now);
         self.admit(slot);

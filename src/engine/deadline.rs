@@ -3,7 +3,7 @@
 //! Deadlines fire only by Tick, so a request is never ended early, and never because some other input came.
 
 use super::limits::REMOVALS_A_STEP;
-use super::lock::{At, LockSlot};
+use super::lock::{At, LockSlot, Mark};
 use super::output::Output;
 use super::path::Undo;
 use super::shard::{Map, Shard, map};
@@ -65,13 +65,13 @@ impl Shard {
 
     pub(super) fn set_deadline(&mut self, slot: LockSlot, moment: Instant) {
         let entry = (moment, self.locks[slot].stamp);
-        self.locks[slot].marks.deadline = true;
+        self.locks[slot].marks.put(Mark::Deadline, true);
         self.deadlines.order.insert(entry, slot);
         self.deadlines.of.insert(slot, entry);
     }
 
     pub(super) fn drop_deadline(&mut self, slot: LockSlot) {
-        if std::mem::take(&mut self.locks[slot].marks.deadline)
+        if self.locks[slot].marks.take(Mark::Deadline)
             && let Some(entry) = self.deadlines.of.remove(&slot)
         {
             self.deadlines.order.remove(&entry);
@@ -89,7 +89,7 @@ impl Shard {
             let Some((_, slot)) = first else { return };
             self.drop_deadline(slot);
             // E4: a lock-delay is over.
-            if self.locks[slot].marks.delayed {
+            if self.locks[slot].marks.has(Mark::Delayed) {
                 self.end_delay(slot);
                 self.settle(out);
                 continue;

@@ -4,7 +4,7 @@
 //! Nothing else is true of it that is true of a holder: its grant is not live, and nobody joins its fence.
 
 use super::history::Gone;
-use super::lock::{At, LockSlot};
+use super::lock::{At, LockSlot, Mark};
 use super::planted::Mistake;
 use super::shard::Shard;
 use super::value_block::is_writer;
@@ -41,7 +41,8 @@ impl Shard {
         // Sublocks are delayed before their parents, and so go before them.
         let stamp = self.next_stamp();
         let lock = &mut self.locks[slot];
-        (lock.stamp, lock.marks.delayed) = (stamp, true);
+        lock.stamp = stamp;
+        lock.marks.put(Mark::Delayed, true);
         self.resources[lock.resource].delayed += u32::from(held.is_some_and(LockMode::is_fenced));
         self.counts.delayed += 1;
         self.set_deadline(slot, end);
@@ -59,7 +60,7 @@ impl Shard {
     pub(super) fn end_delay_above(&mut self, parent: Option<LockSlot>) {
         let Some(parent) = parent else { return };
         let lock = &self.locks[parent];
-        if lock.marks.delayed && !lock.marks.deadline && lock.sublocks == 0 {
+        if lock.marks.has(Mark::Delayed) && !lock.marks.has(Mark::Deadline) && lock.sublocks == 0 {
             self.counts.deq += 1;
             self.remove(parent, Gone::DELAY_ENDED);
         }
@@ -68,7 +69,7 @@ impl Shard {
     /// A lock that goes is counted no more.
     pub(super) fn forget_delay(&mut self, slot: LockSlot) {
         let lock = &self.locks[slot];
-        if lock.marks.delayed {
+        if lock.marks.has(Mark::Delayed) {
             let fenced = lock.at.held().is_some_and(LockMode::is_fenced);
             self.resources[lock.resource].delayed -= u32::from(fenced);
             self.counts.delayed -= 1;

@@ -2,7 +2,7 @@
 
 use super::history::Gone;
 use super::input::LockRef;
-use super::lock::{At, LockSlot};
+use super::lock::{At, LockSlot, Mark};
 use super::output::{Output, Said};
 use super::shard::Shard;
 use super::value_block::is_writer;
@@ -17,7 +17,8 @@ impl Shard {
         value: Option<&[u8]>,
         out: &mut Vec<Output>,
     ) {
-        if let Some(path) = self.path_under_way(session, lock) {
+        let slot = self.resolve(session, lock);
+        if let Some(path) = self.path_under_way(session, lock, slot) {
             let lockspace = self.paths.waiting[path].lockspace;
             let checked = self.check_release(lockspace, flags, value);
             return match checked {
@@ -25,7 +26,7 @@ impl Shard {
                 Err(status) => Self::refuse(session, status, out),
             };
         }
-        let Some(slot) = self.resolve(session, lock) else {
+        let Some(slot) = slot else {
             return Self::refuse(session, Status::NoSuchLock, out);
         };
         let lockspace = self.resources[self.locks[slot].resource].lockspace;
@@ -75,7 +76,8 @@ impl Shard {
         let mut next = from;
         while let Some(slot) = next {
             let lock = &self.locks[slot];
-            if !lock.marks.intent || self.is_needed(slot) || !matches!(lock.at, At::Granted { .. }) {
+            if !lock.marks.has(Mark::Intent) || self.is_needed(slot) || !matches!(lock.at, At::Granted { .. })
+            {
                 return;
             }
             next = lock.parent;

@@ -32,9 +32,11 @@ impl Shard {
 
     /// E1: is this lock's end under way?
     pub(super) fn is_sealed(&self, slot: LockSlot) -> bool {
-        if self.endings.is_empty() {
-            return false;
-        }
+        !self.endings.is_empty() && self.is_of_an_end(slot)
+    }
+
+    #[cold]
+    fn is_of_an_end(&self, slot: LockSlot) -> bool {
         // O1: what has no session is no end's business.
         let Some(session) = self.locks[slot].session else { return false };
         if self.attendances[session].sealed {

@@ -100,7 +100,7 @@ impl Shard {
     fn parent(&self, session: SessionId, parent: LockRef) -> Result<LockSlot, Status> {
         // T1: only one's own lock can be a parent.
         let Some(slot) = self.resolve(session, parent) else {
-            let waits_for_its_path = self.path_under_way(session, parent).is_some();
+            let waits_for_its_path = self.path_under_way(session, parent, None).is_some();
             return Err(if waits_for_its_path { Status::ParentNotGranted } else { Status::NoSuchLock });
         };
         // T3: and only one that holds a mode; a converting one does.
@@ -220,13 +220,13 @@ impl Shard {
         let held = own.and_then(|slot| self.locks[slot].at.held());
         let first_clash = || {
             let granted = queues.granted.iter(&self.locks, Which::Queue);
-            let holding = granted.chain(queues.conversion.iter(&self.locks, Which::Queue));
+            let holding = granted.chain(queues.conversion().iter(&self.locks, Which::Queue));
             holding
                 .filter(|slot| own != Some(*slot))
                 .find(|slot| self.locks[*slot].at.held().is_some_and(|held| !held.is_compatible(mode)))
         };
         let blocker = clashes(queues, held, mode).then(first_clash).flatten();
-        let blocker = blocker.or(queues.conversion.head).or(queues.waiting.head);
+        let blocker = blocker.or(queues.conversion().head).or(queues.waiting().head);
         (blocker.map(|slot| self.id_of(slot)), queues.queued())
     }
 

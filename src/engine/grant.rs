@@ -4,7 +4,7 @@
 //! [`Shard::grant`] change anything.
 
 use super::compat::{Fit, fit};
-use super::lock::{At, Lock, LockSlot, ResourceSlot, Which};
+use super::lock::{At, Lock, LockSlot, Mark, ResourceSlot, Which};
 use super::output::{Output, Said};
 use super::planted::{Mistake, Planted};
 use super::resource::Resource;
@@ -36,7 +36,7 @@ pub(super) fn may_grant_new(
         return Some(Fit { mode, alternate: false });
     }
     // G2, G4: both other queues must be empty; G3: unless the request ignores their order.
-    let in_order = resource.conversion.is_empty() && resource.waiting.is_empty();
+    let in_order = resource.conversion().is_empty() && resource.waiting().is_empty();
     if !in_order && !flags.contains(Flags::NOORDER) && !planted.is(Mistake::BargesPastTheQueue) {
         return None;
     }
@@ -46,7 +46,7 @@ pub(super) fn may_grant_new(
 /// May a granted lock be converted in place?
 pub(super) fn may_convert(resource: &Resource, held: LockMode, mode: LockMode, flags: Flags) -> Option<Fit> {
     // C3: with QUECVT a conversion does not overtake those that wait.
-    if flags.contains(Flags::QUECVT) && !resource.conversion.is_empty() {
+    if flags.contains(Flags::QUECVT) && !resource.conversion().is_empty() {
         return None;
     }
     // C2: otherwise it waits for no queue, only for what others hold.
@@ -76,17 +76,17 @@ impl Shard {
         while let Some((slot, fit)) = self.grantable_conversion(resource) {
             self.grant_queued(slot, fit, out);
         }
-        let mut next = self.resources[resource].waiting.head;
+        let mut next = self.resources[resource].waiting().head;
         while let Some(slot) = next {
             let lock = &self.locks[slot];
             next = lock.after(Which::Queue);
             let queues = &self.resources[resource];
             // G4: new requests wait for conversions; G7: and for those before them.
-            let its_turn = queues.conversion.is_empty() && queues.waiting.head == Some(slot);
+            let its_turn = queues.conversion().is_empty() && queues.waiting().head == Some(slot);
             let may = its_turn || lock.asks(Flags::NOORDER);
             match self.may_grant_queued(slot).filter(|_| may) {
                 Some(fit) => self.grant_queued(slot, fit, out),
-                None if queues.disorderly == 0 => return,
+                None if queues.disorderly() == 0 => return,
                 None => {}
             }
         }
@@ -95,12 +95,12 @@ impl Shard {
     /// The first lock of the conversion queue that may be granted: its head, or one that ignores the order.
     fn grantable_conversion(&self, resource: ResourceSlot) -> Option<(LockSlot, Fit)> {
         let queues = &self.resources[resource];
-        let looked_at = if queues.disorderly == 0 { 1 } else { usize::MAX };
+        let looked_at = if queues.disorderly() == 0 { 1 } else { usize::MAX };
         queues
-            .conversion
+            .conversion()
             .iter(&self.locks, Which::Queue)
             .take(looked_at)
-            .filter(|slot| queues.conversion.head == Some(*slot) || self.locks[*slot].asks(Flags::NOORDER))
+            .filter(|slot| queues.conversion().head == Some(*slot) || self.locks[*slot].asks(Flags::NOORDER))
             .find_map(|slot| Some((slot, self.may_grant_queued(slot)?)))
     }
 
@@ -113,7 +113,7 @@ impl Shard {
         let value = self.take_value(slot);
         let is_new = self.locks[slot].at.held().is_none();
         let grant = self.grant(slot, From::Queue, fit, value.as_deref());
-        if !(is_new && self.locks[slot].marks.path) {
+        if !(is_new && self.locks[slot].marks.has(Mark::Path)) {
             self.tell(slot, Said::GrantedLater(grant), out);
         } else if self.is_leaf_of_path(slot) {
             self.advance_path(slot, grant, out);
@@ -159,8 +159,8 @@ impl Shard {
         // B2: each grant forgets what its holder was told.
         lock.told = ModeSet::EMPTY;
         (lock.seq, lock.fence, lock.stamp, lock.since) = (seq, fence, stamp, now);
-        let demoted = std::mem::take(&mut lock.marks.demoted);
-        lock.marks.spent = false;
+        let demoted = lock.marks.take(Mark::Demoted);
+        lock.marks.put(Mark::Spent, false);
         let (handle, request) = (lock.handle, lock.request);
         self.note_entry(slot);
         let waited_since = (from == From::Queue).then_some(since);

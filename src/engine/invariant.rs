@@ -3,7 +3,7 @@
 //! Each check recomputes from the locks themselves what the shard keeps as a summary.
 
 use super::compat::fit;
-use super::lock::{At, Lock, LockSlot, ResourceSlot, Which};
+use super::lock::{At, Lock, LockSlot, Mark, ResourceSlot, Which};
 use super::resource::Resource;
 use super::shard::Shard;
 use enq_protocol::vocabulary::{Flags, LockMode};
@@ -24,17 +24,20 @@ impl Shard {
         for (slot, lock) in self.locks.iter() {
             let sublocks = self.locks.iter().filter(|(_, other)| other.parent == Some(slot)).count();
             ensure(sublocks == lock.sublocks as usize, || format!("{slot:?} counts its sublocks"))?;
-            let is_orphan = |other: &Lock| other.session.is_none() && !other.marks.delayed;
+            let is_orphan = |other: &Lock| other.session.is_none() && !other.marks.has(Mark::Delayed);
             let below = self.locks.iter().filter(|(_, other)| other.parent == Some(slot) && is_orphan(other));
             ensure(below.count() == lock.orphans as usize, || format!("{slot:?} counts its orphans"))?;
-            ensure(lock.marks.deadline == self.deadlines.of(slot).is_some(), || {
+            ensure(lock.marks.has(Mark::Deadline) == self.deadlines.of(slot).is_some(), || {
                 format!("{slot:?} knows whether it has a deadline")
             })?;
-            ensure(!lock.marks.deadline || lock.at.wanted().is_some() || lock.marks.delayed, || {
-                format!("{slot:?} has a deadline only while it waits or is delayed")
-            })?;
+            ensure(
+                !lock.marks.has(Mark::Deadline)
+                    || lock.at.wanted().is_some()
+                    || lock.marks.has(Mark::Delayed),
+                || format!("{slot:?} has a deadline only while it waits or is delayed"),
+            )?;
             self.check_delay(slot, lock)?;
-            ensure(!lock.marks.value || lock.at.wanted().is_some(), || {
+            ensure(!lock.marks.has(Mark::Value) || lock.at.wanted().is_some(), || {
                 format!("{slot:?} keeps a value only while it waits")
             })?;
         }
@@ -84,11 +87,12 @@ impl Shard {
             lock.at.wanted().is_some() && lock.asks(Flags::NOORDER)
         };
         let disorderly = locks.iter().map(|(slot, _)| (*slot, ())).filter(noorder).count();
-        ensure(resource.disorderly as usize == disorderly, || "NOORDER is counted".into())?;
-        let is_dead = |lock: &Lock| lock.marks.delayed && lock.at.held().is_some_and(LockMode::is_fenced);
+        ensure(resource.disorderly() as usize == disorderly, || "NOORDER is counted".into())?;
+        let is_dead =
+            |lock: &Lock| lock.marks.has(Mark::Delayed) && lock.at.held().is_some_and(LockMode::is_fenced);
         let dead = locks.iter().filter(|(_, lock)| is_dead(lock)).count();
         ensure(resource.delayed as usize == dead, || "fences that nobody joins are counted".into())?;
-        let listed = resource.contended_at.and_then(|at| self.contended.get(at as usize));
+        let listed = resource.contended_at().and_then(|at| self.contended.get(at as usize));
         ensure(listed == (resource.queued() > 0).then_some(&slot), || "queues are listed".into())?;
         let found = self.resource_at(resource.lockspace, &self.path_of(slot));
         ensure(found == Some(slot), || "it is found by its name".into())
@@ -106,12 +110,14 @@ impl Shard {
             fit(resource, lock.at.held(), wanted, lock.request)
         };
         let head_could = |head: Option<LockSlot>| head.and_then(could).is_some();
-        ensure(!head_could(resource.conversion.head), || "the head of the conversion queue clashes".into())?;
-        ensure(!resource.conversion.is_empty() || !head_could(resource.waiting.head), || {
+        ensure(!head_could(resource.conversion().head), || {
+            "the head of the conversion queue clashes".into()
+        })?;
+        ensure(!resource.conversion().is_empty() || !head_could(resource.waiting().head), || {
             "the head of the waiting queue clashes while nobody converts".into()
         })?;
-        let converting = resource.conversion.iter(&self.locks, Which::Queue);
-        let mut queued = converting.chain(resource.waiting.iter(&self.locks, Which::Queue));
+        let converting = resource.conversion().iter(&self.locks, Which::Queue);
+        let mut queued = converting.chain(resource.waiting().iter(&self.locks, Which::Queue));
         ensure(!queued.any(|slot| self.locks[slot].asks(Flags::NOORDER) && could(slot).is_some()), || {
             "nobody with NOORDER waits who does not clash".into()
         })
@@ -120,7 +126,7 @@ impl Shard {
     /// The invariants (i), (v) and F2.
     fn check_holders(&self, resource: &Resource) -> Result<(), String> {
         let granted = resource.granted.iter(&self.locks, Which::Queue);
-        let holders: Vec<_> = granted.chain(resource.conversion.iter(&self.locks, Which::Queue)).collect();
+        let holders: Vec<_> = granted.chain(resource.conversion().iter(&self.locks, Which::Queue)).collect();
         for (at, one) in holders.iter().enumerate() {
             for other in &holders[at + 1..] {
                 let held = |slot: &LockSlot| self.locks[*slot].at.held().unwrap_or(LockMode::Nl);
@@ -128,7 +134,7 @@ impl Shard {
             }
             let lock = &self.locks[*one];
             let fenced = lock.at.held().is_some_and(LockMode::is_fenced);
-            ensure(!fenced || lock.marks.delayed || lock.fence == resource.fence, || {
+            ensure(!fenced || lock.marks.has(Mark::Delayed) || lock.fence == resource.fence, || {
                 "fenced holders share a fence".into()
             })?;
             if let At::Granted { granted } = lock.at
@@ -153,8 +159,10 @@ impl Shard {
         let is_whole = matches!(lock.at, At::Granted { .. })
             && lock.session.is_none()
             && !lock.has(Flags::PERSISTENT)
-            && (lock.marks.deadline || lock.sublocks > 0);
-        ensure(!lock.marks.delayed || is_whole, || format!("{slot:?} is delayed, without session, and ends"))
+            && (lock.marks.has(Mark::Deadline) || lock.sublocks > 0);
+        ensure(!lock.marks.has(Mark::Delayed) || is_whole, || {
+            format!("{slot:?} is delayed, without session, and ends")
+        })
     }
 
     fn check_sessions(&self) -> Result<(), String> {

@@ -89,29 +89,59 @@ pub(super) struct Lock {
     pub(super) fence: Fence,
 }
 
+/// What else may be true of a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// P6: a path request made it as an intent.
+    Intent,
+    /// P3: a path request waits for it.
+    Path,
+    /// P5: path requests that wait stand on it.
+    Pinned,
+    /// C5: its held mode was dropped to NL while it converts.
+    Demoted,
+    /// C5: a demotion took away what its seq stands for, until the next grant.
+    Spent,
+    /// U7: it has a deadline, kept in `deadlines`.
+    Deadline,
+    /// A handle that the session register does not know yet leads here.
+    ByHandle,
+    /// It has a reason, kept beside.
+    Reason,
+    /// Its queued conversion brought a value, kept beside.
+    Value,
+    /// E4: its session has died, and its lock-delay goes on.
+    Delayed,
+}
+
 /// What else is true of a lock, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Marks {
-    /// P6: a path request made it as an intent.
-    pub(super) intent: bool,
-    /// P3: a path request waits for it.
-    pub(super) path: bool,
-    /// P5: path requests that wait stand on it.
-    pub(super) pinned: bool,
-    /// C5: its held mode was dropped to NL while it converts.
-    pub(super) demoted: bool,
-    /// C5: a demotion took away what its seq stands for, until the next grant.
-    pub(super) spent: bool,
-    /// U7: it has a deadline, kept in `deadlines`.
-    pub(super) deadline: bool,
-    /// A handle that the session register does not know yet leads here.
-    pub(super) by_handle: bool,
-    /// It has a reason, kept beside.
-    pub(super) reason: bool,
-    /// Its queued conversion brought a value, kept beside.
-    pub(super) value: bool,
-    /// E4: its session has died, and its lock-delay goes on.
-    pub(super) delayed: bool,
+pub(super) struct Marks(u16);
+
+impl Marks {
+    pub(super) fn has(self, mark: Mark) -> bool {
+        self.0 & 1 << mark as u16 != 0
+    }
+
+    /// Sets it or takes it away; says whether it was there.
+    pub(super) fn put(&mut self, mark: Mark, is: bool) -> bool {
+        let before = self.has(mark);
+        self.0 = self.0 & !(1 << mark as u16) | u16::from(is) << mark as u16;
+        before
+    }
+
+    /// These of them.
+    pub(super) fn only<const N: usize>(self, marks: [Mark; N]) -> Marks {
+        marks.into_iter().fold(Marks::default(), |mut kept, mark| {
+            kept.put(mark, self.has(mark));
+            kept
+        })
+    }
+
+    /// Takes it away; says whether it was there.
+    pub(super) fn take(&mut self, mark: Mark) -> bool {
+        self.put(mark, false)
+    }
 }
 
 impl Lock {

@@ -6,7 +6,7 @@
 //!
 //! Nothing here refuses anything: whoever would not have the shard grow asks before he steps it.
 
-use super::lock::ResourceSlot;
+use super::lock::{Mark, ResourceSlot};
 use super::path::Path;
 use super::resource::Resource;
 use super::shard::{Attendance, Map, Shard};
@@ -45,9 +45,15 @@ fn of_map<K: Eq + std::hash::Hash, V>(map: &Map<K, V>, more: usize) -> usize {
 }
 
 impl Resource {
+    /// What lies beside it as soon as somebody has waited.
+    pub(super) fn beside_of_crowd(&self) -> usize {
+        if self.has_crowd() { block(Resource::CROWD_LEN) } else { 0 }
+    }
+
     /// What lies beside it.
     pub(super) fn beside(&self) -> usize {
         name(&self.name)
+            + self.beside_of_crowd()
             + self.value.as_ref().map_or(0, |value| block(size_of::<ValueBlock>()) + block(value.bytes.len()))
     }
 }
@@ -106,8 +112,8 @@ impl Shard {
     /// What lies beside slabs and tables, counted anew.
     pub(super) fn beside_counted(&self) -> usize {
         let of_locks = |(slot, lock): (_, &super::lock::Lock)| {
-            let reason = lock.marks.reason.then(|| self.reasons.get(&slot)).flatten();
-            let value = lock.marks.value.then(|| self.values.get(&slot)).flatten();
+            let reason = lock.marks.has(Mark::Reason).then(|| self.reasons.get(&slot)).flatten();
+            let value = lock.marks.has(Mark::Value).then(|| self.values.get(&slot)).flatten();
             reason.map_or(0, |reason| block(reason.len())) + value.map_or(0, |value| block(value.len()))
         };
         self.resources.iter().map(|(_, resource)| resource.beside()).sum::<usize>()

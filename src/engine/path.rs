@@ -7,7 +7,7 @@ use super::enq::{Asked, Spot};
 use super::grant::may_grant_new;
 use super::history::Gone;
 use super::input::Ask;
-use super::lock::{At, LockSlot, ResourceSlot, SessionSlot, Which};
+use super::lock::{At, LockSlot, Mark, ResourceSlot, SessionSlot, Which};
 use super::output::{Output, Said};
 use super::shard::{Map, Shard, map};
 use super::slab::{Slab, Slot};
@@ -276,14 +276,14 @@ impl Shard {
             }
             match self.ask_new(&path.ask(level), path.handles[level], &spot, resource) {
                 Asked::Granted(lock, grant) => {
-                    self.locks[lock].marks.intent = !is_leaf;
+                    self.locks[lock].marks.put(Mark::Intent, !is_leaf);
                     path.levels.push(Level { lock, made: true });
                     if is_leaf {
                         return Descent::Granted(grant);
                     }
                 }
                 Asked::Queued(lock) => {
-                    self.locks[lock].marks.intent = !is_leaf;
+                    self.locks[lock].marks.put(Mark::Intent, !is_leaf);
                     path.levels.push(Level { lock, made: true });
                     return Descent::Waits(lock);
                 }
@@ -335,10 +335,10 @@ impl Shard {
         let levels = path.levels.clone();
         self.beside += path.beside();
         let slot = self.paths.waiting.insert(path);
-        self.locks[waits_for].marks.path = true;
+        self.locks[waits_for].marks.put(Mark::Path, true);
         self.paths.waits_for.insert(waits_for, slot);
         for level in levels.iter().filter(|level| level.lock != waits_for) {
-            self.locks[level.lock].marks.pinned = true;
+            self.locks[level.lock].marks.put(Mark::Pinned, true);
             self.paths.pins.entry(level.lock).or_default().push(slot);
         }
         for (at, handle) in handles.iter().enumerate() {

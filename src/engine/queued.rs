@@ -56,8 +56,8 @@ impl Shard {
         while next > 0 && looked_at < at_most {
             next -= 1;
             let resource = &self.resources[self.contended[next]];
-            let converting = resource.conversion.iter(&self.locks, Which::Queue);
-            for slot in converting.chain(resource.waiting.iter(&self.locks, Which::Queue)) {
+            let converting = resource.conversion().iter(&self.locks, Which::Queue);
+            for slot in converting.chain(resource.waiting().iter(&self.locks, Which::Queue)) {
                 looked_at += 1;
                 self.weigh(slot, (after, until), keep, walk);
             }

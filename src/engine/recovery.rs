@@ -57,7 +57,7 @@ impl Shard {
     pub(super) fn end_recovery(&mut self, out: &mut Vec<Output>) {
         self.recovering = None;
         let oldest = |slot: ResourceSlot| -> Option<Stamp> {
-            let waiting = self.resources[slot].waiting.iter(&self.locks, Which::Queue);
+            let waiting = self.resources[slot].waiting().iter(&self.locks, Which::Queue);
             waiting.map(|lock| self.locks[lock].stamp).min()
         };
         let all = self.resources.iter().filter_map(|(slot, _)| Some((oldest(slot)?, slot)));

@@ -14,26 +14,14 @@ pub(super) struct Resource {
     pub(super) lockspace: LockspaceId,
     pub(super) parent: Option<ResourceSlot>,
     pub(super) depth: u8,
-    /// Modes wanted when the notices were last sent; a mode that is not in it is news (B1).
-    pub(super) noticed: ModeSet,
     /// It stands in the list of what this step has still to sweep.
     pub(super) to_sweep: bool,
     pub(super) granted: List,
-    pub(super) conversion: List,
-    pub(super) waiting: List,
     /// Locks that hold each mode, converting ones included.
     held: [u32; 6],
-    /// Locks that want each mode.
-    wanted: [u32; 6],
-    /// Locks that wait or convert.
-    queued: u32,
-    /// Locks in the conversion queue.
-    converting: u32,
-    /// Queued locks with NOORDER: while there are any, a sweep cannot stop at the heads.
-    pub(super) disorderly: u32,
     pub(super) subresources: u32,
-    /// Its place in the shard's list of resources where somebody waits or converts.
-    pub(super) contended_at: Option<u32>,
+    /// There since the first lock had to wait or convert; most resources never need it.
+    crowd: Option<Box<Crowd>>,
     /// F2: the fence that the fenced holders share, if there are any.
     pub(super) fence: Fence,
     /// E4: fenced holders that died, whose fence nobody joins.
@@ -42,7 +30,29 @@ pub(super) struct Resource {
     pub(super) value: Option<Box<ValueBlock>>,
 }
 
+/// Those that wait or convert, and what is counted of them.
+#[derive(Clone, Debug, Default)]
+struct Crowd {
+    conversion: List,
+    waiting: List,
+    /// Locks that want each mode.
+    wanted: [u32; 6],
+    /// Locks that wait or convert.
+    queued: u32,
+    /// Locks in the conversion queue.
+    converting: u32,
+    /// Queued locks with NOORDER.
+    disorderly: u32,
+    /// Its place in the shard's list of resources where somebody waits or converts.
+    contended_at: Option<u32>,
+    /// Modes wanted when the notices were last sent.
+    noticed: ModeSet,
+}
+
 impl Resource {
+    /// What a resource takes beside itself once somebody has waited.
+    pub(super) const CROWD_LEN: usize = size_of::<Crowd>();
+
     pub(super) fn new(
         name: ResourceName,
         lockspace: LockspaceId,
@@ -54,18 +64,11 @@ impl Resource {
             lockspace,
             parent,
             depth,
-            noticed: ModeSet::EMPTY,
             to_sweep: false,
             granted: List::default(),
-            conversion: List::default(),
-            waiting: List::default(),
             held: [0; 6],
-            wanted: [0; 6],
-            queued: 0,
-            converting: 0,
-            disorderly: 0,
             subresources: 0,
-            contended_at: None,
+            crowd: None,
             fence: Fence::UNFENCED,
             delayed: 0,
             value: None,
@@ -77,22 +80,64 @@ impl Resource {
         self.held[mode as usize]
     }
 
+    /// Did anybody ever wait or convert?
+    pub(super) fn has_crowd(&self) -> bool {
+        self.crowd.is_some()
+    }
+
+    pub(super) fn conversion(&self) -> List {
+        self.crowd.as_ref().map_or(List::default(), |crowd| crowd.conversion)
+    }
+
+    pub(super) fn waiting(&self) -> List {
+        self.crowd.as_ref().map_or(List::default(), |crowd| crowd.waiting)
+    }
+
     /// The modes that some lock wants.
     pub(super) fn wanted(&self) -> ModeSet {
-        LockMode::ALL
-            .into_iter()
-            .filter(|mode| self.wanted[*mode as usize] > 0)
-            .fold(ModeSet::EMPTY, ModeSet::with)
+        let Some(crowd) = &self.crowd else { return ModeSet::EMPTY };
+        let is_wanted = |mode: &LockMode| crowd.wanted[*mode as usize] > 0;
+        LockMode::ALL.into_iter().filter(is_wanted).fold(ModeSet::EMPTY, ModeSet::with)
+    }
+
+    /// Modes wanted when the notices were last sent; a mode that is not in it is news (B1).
+    pub(super) fn noticed(&self) -> ModeSet {
+        self.crowd.as_ref().map_or(ModeSet::EMPTY, |crowd| crowd.noticed)
+    }
+
+    /// Notices about these modes, and no others, are sent; says about which they were before.
+    pub(super) fn notice(&mut self, modes: ModeSet) -> ModeSet {
+        match &mut self.crowd {
+            None if modes.is_empty() => ModeSet::EMPTY,
+            crowd => std::mem::replace(&mut crowd.get_or_insert_default().noticed, modes),
+        }
     }
 
     /// How many locks wait or convert.
     pub(super) fn queued(&self) -> u32 {
-        self.queued
+        self.crowd.as_ref().map_or(0, |crowd| crowd.queued)
+    }
+
+    /// Queued locks with NOORDER: while there are any, a sweep cannot stop at the heads.
+    pub(super) fn disorderly(&self) -> u32 {
+        self.crowd.as_ref().map_or(0, |crowd| crowd.disorderly)
+    }
+
+    /// Its place in the shard's list of resources where somebody waits or converts.
+    pub(super) fn contended_at(&self) -> Option<u32> {
+        self.crowd.as_ref()?.contended_at
+    }
+
+    /// It has this place there, or none.
+    pub(super) fn list_contended(&mut self, at: Option<u32>) {
+        if let Some(crowd) = &mut self.crowd {
+            crowd.contended_at = at;
+        }
     }
 
     /// Does anybody wait, or did anybody when it was last swept? If not, there is nothing to sweep.
     pub(super) fn is_contended(&self) -> bool {
-        self.queued > 0 || !self.noticed.is_empty()
+        self.crowd.as_ref().is_some_and(|crowd| crowd.queued > 0 || !crowd.noticed.is_empty())
     }
 
     /// How many locks there are, in all three queues.
@@ -100,15 +145,12 @@ impl Resource {
         let waiting_or_converting = self.queued();
         let holding: u32 = self.held.iter().sum();
         // Converting locks are in both sums; those that only wait hold nothing.
-        holding + waiting_or_converting - self.converting
+        holding + waiting_or_converting - self.crowd.as_ref().map_or(0, |crowd| crowd.converting)
     }
 
     /// Is there neither a lock nor a subresource?
     pub(super) fn is_unused(&self) -> bool {
-        self.granted.is_empty()
-            && self.conversion.is_empty()
-            && self.waiting.is_empty()
-            && self.subresources == 0
+        self.granted.is_empty() && self.subresources == 0 && self.queued() == 0
     }
 
     /// Puts a lock into the queue that its `at` names; at the front if it asks so and waits.
@@ -117,10 +159,8 @@ impl Resource {
         let at = lock.at;
         let queued = at.wanted().is_some();
         let front = queued && lock.asks(Flags::HEADQUE);
-        if queued && lock.asks(Flags::NOORDER) {
-            self.disorderly += 1;
-        }
-        self.count(at, |count| *count += 1);
+        let disorderly = queued && lock.asks(Flags::NOORDER);
+        self.count(at, disorderly, |count| *count += 1);
         let list = self.list(at);
         if front {
             list.push_front(locks, Which::Queue, slot);
@@ -133,10 +173,8 @@ impl Resource {
     pub(super) fn dismiss(&mut self, locks: &mut Slab<Lock>, slot: LockSlot) {
         let lock = &locks[slot];
         let at = lock.at;
-        if at.wanted().is_some() && lock.asks(Flags::NOORDER) {
-            self.disorderly -= 1;
-        }
-        self.count(at, |count| *count -= 1);
+        let disorderly = at.wanted().is_some() && lock.asks(Flags::NOORDER);
+        self.count(at, disorderly, |count| *count -= 1);
         self.list(at).remove(locks, Which::Queue, slot);
     }
 
@@ -152,21 +190,24 @@ impl Resource {
     fn list(&mut self, at: At) -> &mut List {
         match at {
             At::Granted { .. } => &mut self.granted,
-            At::Converting { .. } => &mut self.conversion,
-            At::Waiting { .. } => &mut self.waiting,
+            At::Converting { .. } => &mut self.crowd.get_or_insert_default().conversion,
+            At::Waiting { .. } => &mut self.crowd.get_or_insert_default().waiting,
         }
     }
 
-    fn count(&mut self, at: At, change: impl Fn(&mut u32)) {
+    fn count(&mut self, at: At, disorderly: bool, change: impl Fn(&mut u32)) {
         if let Some(held) = at.held() {
             change(&mut self.held[held as usize]);
         }
-        if let Some(wanted) = at.wanted() {
-            change(&mut self.wanted[wanted as usize]);
-            change(&mut self.queued);
-        }
+        let Some(wanted) = at.wanted() else { return };
+        let crowd = self.crowd.get_or_insert_default();
+        change(&mut crowd.wanted[wanted as usize]);
+        change(&mut crowd.queued);
         if matches!(at, At::Converting { .. }) {
-            change(&mut self.converting);
+            change(&mut crowd.converting);
+        }
+        if disorderly {
+            change(&mut crowd.disorderly);
         }
     }
 }

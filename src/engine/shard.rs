@@ -8,7 +8,7 @@ use super::end::Ending;
 use super::history::{Gone, Recorder};
 use super::input::{Ask, Input, LockRef};
 use super::limits::Limits;
-use super::lock::{At, List, Lock, LockSlot, ResourceSlot, SessionSlot, Which};
+use super::lock::{At, List, Lock, LockSlot, Mark, ResourceSlot, SessionSlot, Which};
 use super::memory::block;
 use super::orphan::Orphans;
 use super::output::{Output, Said};
@@ -293,7 +293,7 @@ impl Shard {
 
     /// Keeps why a lock is asked for, in place of what was kept before.
     pub(super) fn note_reason(&mut self, slot: LockSlot, reason: &[u8]) {
-        let had_reason = std::mem::replace(&mut self.locks[slot].marks.reason, !reason.is_empty());
+        let had_reason = self.locks[slot].marks.put(Mark::Reason, !reason.is_empty());
         let before = if reason.is_empty() {
             had_reason.then(|| self.reasons.remove(&slot)).flatten()
         } else {
@@ -310,7 +310,7 @@ impl Shard {
         let attendance = &mut self.attendances[session];
         attendance.levels[depth].remove(&mut self.locks, Which::Session, slot);
         attendance.locks -= 1;
-        if std::mem::take(&mut self.locks[slot].marks.by_handle) {
+        if self.locks[slot].marks.take(Mark::ByHandle) {
             self.paths.forget_handle(session, self.locks[slot].handle);
         }
     }
@@ -321,12 +321,17 @@ impl Shard {
         self.counts.converting += u64::from(matches!(lock.at, At::Converting { .. }));
         self.counts.waiting += u64::from(matches!(lock.at, At::Waiting { .. }));
         let resource = lock.resource;
-        if lock.at.wanted().is_some() {
+        let is_queued = lock.at.wanted().is_some();
+        if is_queued {
             self.note_queued(resource);
             self.record_queued(slot);
+            self.beside -= self.resources[resource].beside_of_crowd();
         }
         self.resources[resource].admit(&mut self.locks, slot);
-        self.note_contended(resource);
+        if is_queued {
+            self.beside += self.resources[resource].beside_of_crowd();
+            self.note_contended(resource);
+        }
     }
 
     /// Takes a lock out of the queue that its `at` names.
@@ -334,19 +339,21 @@ impl Shard {
         let lock = &self.locks[slot];
         self.counts.converting -= u64::from(matches!(lock.at, At::Converting { .. }));
         self.counts.waiting -= u64::from(matches!(lock.at, At::Waiting { .. }));
-        let resource = lock.resource;
+        let (resource, was_queued) = (lock.resource, lock.at.wanted().is_some());
         self.resources[resource].dismiss(&mut self.locks, slot);
-        self.note_contended(resource);
+        if was_queued {
+            self.note_contended(resource);
+        }
     }
 
     /// Removes a lock from everything, for this cause. Its resource is swept later in this step.
     pub(super) fn remove(&mut self, slot: LockSlot, gone: Gone) -> Handle {
         self.record_gone(slot, gone);
-        let is_orphan = self.locks[slot].session.is_none() && !self.locks[slot].marks.delayed;
+        let is_orphan = self.locks[slot].session.is_none() && !self.locks[slot].marks.has(Mark::Delayed);
         self.unattend(slot);
         self.drop_deadline(slot);
         self.take_value(slot);
-        if self.locks[slot].marks.reason {
+        if self.locks[slot].marks.has(Mark::Reason) {
             self.beside -= self.reasons.remove(&slot).map_or(0, |reason| block(reason.len()));
         }
         let resource = self.locks[slot].resource;
@@ -371,7 +378,7 @@ impl Shard {
     /// Keeps the value of a conversion that queues; only an alternate mode can still store it.
     pub(super) fn keep_value(&mut self, slot: LockSlot, value: Option<&[u8]>) {
         if let Some(value) = value {
-            self.locks[slot].marks.value = true;
+            self.locks[slot].marks.put(Mark::Value, true);
             self.beside += block(value.len());
             self.values.insert(slot, value.into());
         }
@@ -379,7 +386,7 @@ impl Shard {
 
     /// Takes the value of a queued conversion, which goes with the conversion.
     pub(super) fn take_value(&mut self, slot: LockSlot) -> Option<Box<[u8]>> {
-        let has_value = std::mem::take(&mut self.locks[slot].marks.value);
+        let has_value = self.locks[slot].marks.take(Mark::Value);
         let value = has_value.then(|| self.values.remove(&slot)).flatten();
         self.beside -= value.as_ref().map_or(0, |value| block(value.len()));
         value

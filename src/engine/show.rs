@@ -3,7 +3,7 @@
 
 use super::deadlock::Copied;
 use super::limits::{LOOKED_AT_A_STEP, SHOWN_MAX};
-use super::lock::{At, Lock, LockSlot, Marks, ResourceSlot, Which};
+use super::lock::{At, Lock, LockSlot, Mark, Marks, ResourceSlot, Which};
 use super::shard::Shard;
 use super::time::Instant;
 use enq_protocol::vocabulary::{
@@ -30,8 +30,8 @@ impl Shard {
         let resource = &self.resources[slot];
         let mut granted: Vec<_> = resource.granted.iter(&self.locks, Which::Queue).collect();
         granted.sort_by_key(|slot| self.id_of(*slot));
-        let converting = resource.conversion.iter(&self.locks, Which::Queue);
-        let waiting = resource.waiting.iter(&self.locks, Which::Queue);
+        let converting = resource.conversion().iter(&self.locks, Which::Queue);
+        let waiting = resource.waiting().iter(&self.locks, Which::Queue);
         let all = granted.into_iter().chain(converting).chain(waiting);
         Some(ResourceView {
             lockspace,
@@ -49,8 +49,8 @@ impl Shard {
     pub fn queued_from_tail(&self, lockspace: LockspaceId, path: &[ResourceName]) -> Vec<LockId> {
         let Some(slot) = self.resource_at(lockspace, path) else { return Vec::new() };
         let resource = &self.resources[slot];
-        let converting = resource.conversion.iter(&self.locks, Which::Queue);
-        let queued = converting.chain(resource.waiting.iter(&self.locks, Which::Queue));
+        let converting = resource.conversion().iter(&self.locks, Which::Queue);
+        let queued = converting.chain(resource.waiting().iter(&self.locks, Which::Queue));
         let mut queued: Vec<LockId> = queued.map(|slot| self.id_of(slot)).collect();
         queued.reverse();
         queued
@@ -89,10 +89,10 @@ impl Shard {
         let Some(resource) = self.resource_at(lockspace, path) else { return false };
         let queues = &self.resources[resource];
         let granted = queues.granted.iter(&self.locks, Which::Queue);
-        let mut holding = granted.chain(queues.conversion.iter(&self.locks, Which::Queue));
+        let mut holding = granted.chain(queues.conversion().iter(&self.locks, Which::Queue));
         // C5: what a demotion took away is no longer live, though its seq still stands at the lock. E4: nor is what a
         // dead session held.
-        let is_live = |marks: Marks| !marks.spent && !marks.delayed;
+        let is_live = |marks: Marks| !marks.has(Mark::Spent) && !marks.has(Mark::Delayed);
         holding.any(|slot| self.locks[slot].seq == seq && is_live(self.locks[slot].marks))
     }
 
@@ -127,8 +127,8 @@ impl Shard {
             fence: lock.fence,
             stamp: lock.stamp,
             age_ms: now.ms_since(lock.since),
-            timeout_ms: deadline.filter(|_| !lock.marks.delayed),
-            pause_ms: if lock.marks.delayed { Some(deadline.unwrap_or(0)) } else { recovery },
+            timeout_ms: deadline.filter(|_| !lock.marks.has(Mark::Delayed)),
+            pause_ms: if lock.marks.has(Mark::Delayed) { Some(deadline.unwrap_or(0)) } else { recovery },
             parent: lock.parent.map(|parent| self.id_of(parent)),
             sublocks: lock.sublocks,
             flags: lock.flags_shown(),
@@ -145,7 +145,7 @@ impl Shard {
         filter.lockspace.is_none_or(|wanted| wanted == resource.lockspace)
             && filter.queue.is_none_or(|wanted| wanted == lock.at.queue())
             && filter.session.is_none_or(|wanted| Some(wanted) == session)
-            && (!filter.orphans || (session.is_none() && !lock.marks.delayed))
+            && (!filter.orphans || (session.is_none() && !lock.marks.has(Mark::Delayed)))
             && now.ms_since(lock.since) >= filter.older_than_ms
             && (filter.prefix.is_empty() || root().as_bytes().starts_with(&filter.prefix))
             && filter.root.as_ref().is_none_or(|wanted| wanted == root())

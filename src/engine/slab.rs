@@ -63,10 +63,18 @@ struct Entry<T> {
     value: Option<T>,
 }
 
+/// All of its slots are there from the beginning, so that a place in it needs no look at how many there are.
+type Chunk<T> = Box<[Entry<T>; CHUNK_LEN]>;
+
+fn chunk<T>() -> Chunk<T> {
+    let slots: Box<[Entry<T>]> = (0..CHUNK_LEN).map(|_| Entry { generation: 1, value: None }).collect();
+    slots.try_into().unwrap_or_else(|_| unreachable!("as many slots were made as a chunk has"))
+}
+
 /// A growing set of `T`s, each named by its slot.
 #[derive(Clone)]
 pub(super) struct Slab<T> {
-    chunks: Vec<Vec<Entry<T>>>,
+    chunks: Vec<Chunk<T>>,
     free: VecDeque<u32>,
     slots: u32,
     slots_max: u32,
@@ -98,7 +106,7 @@ impl<T> Slab<T> {
     /// The bytes it has allocated, with room to note every slot as free: giving something up takes no memory.
     pub(super) fn bytes(&self) -> usize {
         self.chunks.len() * CHUNK_LEN * size_of::<Entry<T>>()
-            + self.chunks.capacity() * size_of::<Vec<Entry<T>>>()
+            + self.chunks.capacity() * size_of::<Chunk<T>>()
             + self.slots as usize * size_of::<u32>()
     }
 
@@ -120,10 +128,9 @@ impl<T> Slab<T> {
         let index = self.slots;
         self.slots += 1;
         if (index as usize).is_multiple_of(CHUNK_LEN) {
-            self.chunks.push(Vec::with_capacity(CHUNK_LEN));
+            self.chunks.push(chunk());
         }
-        let chunk = self.chunks.last_mut().expect("a chunk was just pushed or has room");
-        chunk.push(Entry { generation: 1, value: Some(value) });
+        self.entry_mut(index).value = Some(value);
         Slot::at(index)
     }
 
@@ -161,7 +168,7 @@ impl<T> Slab<T> {
     }
 
     fn entry(&self, index: u32) -> Option<&Entry<T>> {
-        self.chunks.get((index >> CHUNK_BITS) as usize)?.get(index as usize % CHUNK_LEN)
+        Some(&self.chunks.get((index >> CHUNK_BITS) as usize)?[index as usize % CHUNK_LEN])
     }
 
     fn entry_mut(&mut self, index: u32) -> &mut Entry<T> {

@@ -40,11 +40,21 @@ impl Tree {
     }
 
     pub(super) fn find(&self, resources: &Slab<Resource>, above: Above, name: &[u8]) -> Option<ResourceSlot> {
+        self.find_hashed(resources, hash_of(&self.hash, above, name), above, name)
+    }
+
+    fn find_hashed(
+        &self,
+        resources: &Slab<Resource>,
+        hash: u64,
+        above: Above,
+        name: &[u8],
+    ) -> Option<ResourceSlot> {
         let is_it = |slot: &ResourceSlot| {
             let resource = &resources[*slot];
             resource.name.as_bytes() == name && resource.above() == above
         };
-        self.index.find(hash_of(&self.hash, above, name), is_it).copied()
+        self.index.find(hash, is_it).copied()
     }
 
     /// The bytes it has allocated.
@@ -58,13 +68,13 @@ impl Tree {
         doubling(state, size_of::<ResourceSlot>(), more)
     }
 
-    fn insert(&mut self, resources: &Slab<Resource>, slot: ResourceSlot) {
+    fn insert_hashed(&mut self, resources: &Slab<Resource>, hashed: u64, slot: ResourceSlot) {
         let hash = &self.hash;
         let rehash = |slot: &ResourceSlot| {
             let resource = &resources[*slot];
             hash_of(hash, resource.above(), resource.name.as_bytes())
         };
-        self.index.insert_unique(rehash(&slot), slot, rehash);
+        self.index.insert_unique(hashed, slot, rehash);
     }
 
     fn remove(&mut self, resource: &Resource, slot: ResourceSlot) {
@@ -88,7 +98,8 @@ impl Shard {
         depth: u8,
         name: &ResourceName,
     ) -> ResourceSlot {
-        if let Some(slot) = self.tree.find(&self.resources, above, name.as_bytes()) {
+        let hash = hash_of(&self.tree.hash, above, name.as_bytes());
+        if let Some(slot) = self.tree.find_hashed(&self.resources, hash, above, name.as_bytes()) {
             return slot;
         }
         let parent = match above {
@@ -101,7 +112,7 @@ impl Shard {
         let resource = Resource::new(name.clone(), lockspace, parent, depth);
         self.beside += resource.beside();
         let slot = self.resources.insert(resource);
-        self.tree.insert(&self.resources, slot);
+        self.tree.insert_hashed(&self.resources, hash, slot);
         if let Some(space) = self.space_mut(lockspace) {
             space.resources += 1;
         }

@@ -5,15 +5,21 @@
 
 use super::history::Gone;
 use super::input::LockRef;
-use super::lock::{At, LockSlot, SessionSlot};
+use super::lock::{At, LockSlot, Mark, SessionSlot};
 use super::output::{Output, Said};
 use super::path::{Named, Path, PathSlot, Told, Undo};
 use super::shard::Shard;
 use enq_protocol::vocabulary::{Handle, PathLevel, SessionId, Status};
 
 impl Shard {
-    /// The path that this handle or id stands for: the lock that waits, or a level not asked for yet.
-    pub(super) fn path_under_way(&self, session: SessionId, lock: LockRef) -> Option<PathSlot> {
+    /// The path that this handle or id stands for: the lock that waits, or a level not asked for yet. `slot` is the lock
+    /// that it resolves to.
+    pub(super) fn path_under_way(
+        &self,
+        session: SessionId,
+        lock: LockRef,
+        slot: Option<LockSlot>,
+    ) -> Option<PathSlot> {
         if let LockRef::Handle(handle) = lock {
             let at = *self.sessions.get(&session)?;
             if let Some(Named::Path(slot)) = self.paths.by_handle.get(&(at, handle)) {
@@ -21,12 +27,12 @@ impl Shard {
                 return (!self.is_sealed(waits_for)).then_some(*slot);
             }
         }
-        self.path_waiting_for(self.resolve(session, lock)?)
+        self.path_waiting_for(slot?)
     }
 
     /// The path that waits for this lock.
     pub(super) fn path_waiting_for(&self, slot: LockSlot) -> Option<PathSlot> {
-        self.locks[slot].marks.path.then(|| self.paths.waits_for.get(&slot).copied()).flatten()
+        self.locks[slot].marks.has(Mark::Path).then(|| self.paths.waits_for.get(&slot).copied()).flatten()
     }
 
     /// U2 for a path that waits: its request ends, then the release is answered.
@@ -58,8 +64,10 @@ impl Shard {
         self.beside -= path.beside();
         for level in &path.levels {
             let marks = &mut self.locks[level.lock].marks;
-            marks.by_handle &= !level.made;
-            if std::mem::take(&mut marks.path) {
+            if level.made {
+                marks.take(Mark::ByHandle);
+            }
+            if marks.take(Mark::Path) {
                 self.paths.waits_for.remove(&level.lock);
             }
             self.unpin(level.lock, slot);
@@ -78,20 +86,20 @@ impl Shard {
             pins.retain(|pin| *pin != path);
             if pins.is_empty() {
                 self.paths.pins.remove(&lock);
-                self.locks[lock].marks.pinned = false;
+                self.locks[lock].marks.put(Mark::Pinned, false);
             }
         }
     }
 
     /// P5: a path that waits somewhere below this lock.
     pub(super) fn path_below(&self, slot: LockSlot) -> Option<PathSlot> {
-        let pinned = self.locks[slot].marks.pinned;
+        let pinned = self.locks[slot].marks.has(Mark::Pinned);
         pinned.then(|| self.paths.pins.get(&slot)?.first().copied()).flatten()
     }
 
     /// T4, P5: is this lock needed by others below it?
     pub(super) fn is_needed(&self, slot: LockSlot) -> bool {
-        self.locks[slot].sublocks > 0 || self.locks[slot].marks.pinned
+        self.locks[slot].sublocks > 0 || self.locks[slot].marks.has(Mark::Pinned)
     }
 
     /// P5: the request ends; its locks go, leaf first, save those that others of the session use.
@@ -167,7 +175,7 @@ impl Shard {
     }
 
     pub(super) fn name_lock(&mut self, session: SessionSlot, handle: Handle, lock: LockSlot) {
-        self.locks[lock].marks.by_handle = true;
+        self.locks[lock].marks.put(Mark::ByHandle, true);
         self.paths.by_handle.insert((session, handle), Named::Lock(lock));
     }
 }

@@ -196,16 +196,16 @@ impl Shard {
     /// Enters a resource into the list of those that have a queue, or takes it out.
     pub(in super::super) fn note_contended(&mut self, slot: ResourceSlot) {
         let resource = &mut self.resources[slot];
-        match (resource.queued() > 0, resource.contended_at) {
+        match (resource.queued() > 0, resource.contended_at()) {
             (true, None) => {
-                resource.contended_at = u32::try_from(self.contended.len()).ok();
+                resource.list_contended(u32::try_from(self.contended.len()).ok());
                 self.contended.push(slot);
             }
             (false, Some(at)) => {
-                resource.contended_at = None;
+                resource.list_contended(None);
                 self.contended.swap_remove(at as usize);
                 if let Some(moved) = self.contended.get(at as usize) {
-                    self.resources[*moved].contended_at = Some(at);
+                    self.resources[*moved].list_contended(Some(at));
                 }
             }
             (true, Some(_)) | (false, None) => {}
@@ -217,7 +217,7 @@ impl Shard {
         let resource = &self.resources[slot];
         into.planted = self.limits.planted;
         let seats = |queue: List| queue.iter(&self.locks, Which::Queue).map(|slot| self.seat(slot));
-        into.add(seats(resource.granted), seats(resource.conversion), seats(resource.waiting));
+        into.add(seats(resource.granted), seats(resource.conversion()), seats(resource.waiting()));
     }
 
     /// A lock as the search sees it.

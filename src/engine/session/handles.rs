@@ -6,19 +6,20 @@
 use super::super::LockRef;
 use enq_protocol::vocabulary::{Handle, LockId};
 
-/// Handles a page: one kilobyte.
+/// Handles a page: half a kilobyte.
 const PAGE_LEN: usize = 64;
 
-/// What one handle stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Slot {
-    /// Nothing.
-    #[default]
-    Free,
-    /// This lock.
-    Lock(LockId),
-    /// A level of a path, made or not, in this shard: the shard knows the lock by the handle.
-    Path { shard: u8 },
+/// What one handle stands for: nothing, a lock, or a level of a path, made or not, which its shard knows by the handle.
+/// There are as many of these as locks, so a level is written as a lock of that shard in generation 0, which none is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot(LockId);
+
+impl Slot {
+    const FREE: Slot = Slot(LockId::new(0, 0, 0));
+
+    const fn path(shard: u8) -> Slot {
+        Slot(LockId::new(shard, 1, 0))
+    }
 }
 
 /// All handles of a session.
@@ -44,16 +45,15 @@ impl Handles {
 
     /// Does this one stand for nothing?
     pub(super) fn is_free(&self, handle: Handle) -> bool {
-        self.slot(handle) == Slot::Free
+        self.slot(handle) == Slot::FREE
     }
 
     /// The shard and the lock that a request with this handle means; none if there is no such lock.
     pub(super) fn meaning(&self, handle: Handle) -> Option<(u8, LockRef)> {
-        match self.slot(handle) {
-            Slot::Free => None,
-            Slot::Lock(lock) => Some((lock.shard(), LockRef::Id(lock))),
-            Slot::Path { shard } => Some((shard, LockRef::Handle(handle))),
-        }
+        let slot @ Slot(lock) = self.slot(handle);
+        let is_path = lock.generation() == 0;
+        let meant = if is_path { LockRef::Handle(handle) } else { LockRef::Id(lock) };
+        (slot != Slot::FREE).then(|| (lock.shard(), meant))
     }
 
     /// Those from this number on that stand for something, with shard and lock, by number.
@@ -67,23 +67,23 @@ impl Handles {
 
     /// From now on the handle stands for this lock.
     pub(super) fn start(&mut self, handle: Handle, lock: LockId) {
-        self.set(handle, Slot::Lock(lock));
+        self.set(handle, Slot(lock));
     }
 
     /// From now on the handle stands for a level of a path.
     pub(super) fn start_path(&mut self, handle: Handle, shard: u8) {
-        self.set(handle, Slot::Path { shard });
+        self.set(handle, Slot::path(shard));
     }
 
     /// The handle stands for nothing any more.
     pub(super) fn end(&mut self, handle: Handle) {
         assert!(!self.is_free(handle), "a handle is freed once: {handle}");
-        self.set(handle, Slot::Free);
+        self.set(handle, Slot::FREE);
     }
 
     fn slot(&self, handle: Handle) -> Slot {
         let (page, at) = place(handle);
-        self.pages.get(page).and_then(Option::as_ref).map_or(Slot::Free, |page| page[at])
+        self.pages.get(page).and_then(Option::as_ref).map_or(Slot::FREE, |page| page[at])
     }
 
     fn set(&mut self, handle: Handle, slot: Slot) {
@@ -94,9 +94,9 @@ impl Handles {
         let allocated = &mut self.allocated;
         let place = &mut self.pages[page].get_or_insert_with(|| {
             *allocated += 1;
-            Box::new([Slot::Free; PAGE_LEN])
+            Box::new([Slot::FREE; PAGE_LEN])
         })[at];
-        self.in_use = self.in_use + u32::from(slot != Slot::Free) - u32::from(*place != Slot::Free);
+        self.in_use = self.in_use + u32::from(slot != Slot::FREE) - u32::from(*place != Slot::FREE);
         *place = slot;
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::{
     limits::Limits,
-    lock::{At, List, Lock, LockSlot, Marks, ResourceSlot, SessionSlot, Which},
+    lock::{At, List, Lock, LockSlot, Mark, ResourceSlot, SessionSlot, Which},
     shard::{Map, Shard, map},
     time::Instant,
     tree::Above,
@@ -141,7 +141,7 @@ impl Shard {
                 lockspace,
                 parent,
                 depth: resource.depth,
-                noticed: resource.noticed,
+                noticed: resource.noticed(),
                 fence: resource.fence,
                 delayed: resource.delayed,
                 locks: Vec::new(),
@@ -158,13 +158,13 @@ impl Shard {
             return;
         }
         into.locks += len;
-        let all = [queues.granted, queues.conversion, queues.waiting].into_iter();
+        let all = [queues.granted, queues.conversion(), queues.waiting()].into_iter();
         for slot in all.flat_map(|queue| queue.iter(&self.locks, Which::Queue)) {
             let lock = &self.locks[slot];
             if let Some(session) = lock.session {
                 into.sessions.insert(session, self.attendances[session].session);
             }
-            let goes_on = lock.marks.path && !self.is_leaf_of_path(slot);
+            let goes_on = lock.marks.has(Mark::Path) && !self.is_leaf_of_path(slot);
             let copy = Copy { slot, id: self.id_of(slot), lock: lock.clone(), goes_on };
             into.places[at].locks.push(copy);
         }
@@ -204,8 +204,9 @@ impl Excerpt {
             let above = parent.map_or(Above::Lockspace(place.lockspace), Above::Resource);
             let slot = shard.resource_named(place.lockspace, above, place.depth, &place.name);
             let resource = &mut shard.resources[slot];
-            (resource.noticed, resource.fence, resource.delayed) =
-                (place.noticed, place.fence, place.delayed);
+            (resource.fence, resource.delayed) = (place.fence, place.delayed);
+            resource.notice(place.noticed);
+            shard.beside += resource.beside_of_crowd();
             resources.push(slot);
             all.extend(place.locks.iter().map(|copy| (copy.slot, (at, copy))));
         }
@@ -253,9 +254,8 @@ impl Filling<'_> {
         if self.place_now(copy.slot).is_some() {
             return;
         }
-        let Marks { intent, demoted, spent, delayed, .. } = copy.lock.marks;
         let mut lock = copy.lock.clone();
-        lock.marks = Marks { intent, demoted, spent, delayed, ..Marks::default() };
+        lock.marks = lock.marks.only([Mark::Intent, Mark::Demoted, Mark::Spent, Mark::Delayed]);
         lock.resource = self.resources[at];
         lock.parent = lock.parent.and_then(|parent| self.place_now(parent));
         (lock.in_queue, lock.in_session) = Default::default();
@@ -265,7 +265,7 @@ impl Filling<'_> {
         }
         let session = lock.session.take().and_then(|session| self.excerpt.sessions.get(&session).copied());
         let place = &self.excerpt.places[at];
-        self.shard.counts.delayed += u64::from(delayed);
+        self.shard.counts.delayed += u64::from(copy.lock.marks.has(Mark::Delayed));
         let slot = self.shard.locks.insert(lock);
         if let Some(session) = session {
             self.shard.enlist(session, slot, place.depth);

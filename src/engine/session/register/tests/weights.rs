@@ -53,7 +53,7 @@ fn handles_take_room_by_pages() {
     assert_eq!(handles.bytes(), 0);
     handles.start_path(handle(1), 0);
     let page = handles.bytes();
-    assert!((64 * 12..2_048).contains(&page), "{page}");
+    assert!((64 * 8..1_024).contains(&page), "{page}");
     handles.start_path(handle(2), 0);
     handles.start_path(handle(63), 0);
     assert_eq!(handles.bytes(), page, "the same page");
