@@ -61,7 +61,10 @@ impl Volatile {
             _ => true,
         };
         // G10: a grant that the next boot would not wait for is not made.
-        let call = if is_covered { call } else { Call::Refused(Status::Unavailable) };
+        if !is_covered {
+            let refused = Call::Refused(Status::Unavailable);
+            return self.table.execute(now, session, request, refused, scratch);
+        }
         self.table.execute(now, session, request, call, scratch)
     }
 

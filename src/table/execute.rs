@@ -28,10 +28,9 @@ pub enum Executed {
     Closed,
 }
 
-/// Where a request goes, once its handles are known, and what it makes there.
+/// Where a request goes, and what it makes there.
 struct Routed<'a> {
     shard: u8,
-    input: Input<'a>,
     started: Started<'a>,
     answer: AnswerAs,
 }
@@ -47,8 +46,8 @@ impl Table {
         scratch: &mut Scratch,
     ) -> Executed {
         match call {
-            Call::Lock(input) => match self.route(cell, register, input) {
-                Ok(routed) => self.run(now, (cell, register), request, routed, scratch),
+            Call::Lock(mut input) => match self.route(cell, register, &mut input) {
+                Ok(routed) => self.run(now, (cell, register), request, (routed, &input), scratch),
                 Err(status) => {
                     self.reached.refused(status);
                     refuse((cell, register), request, status);
@@ -93,18 +92,18 @@ impl Table {
         now: Instant,
         (cell, register): (&SessionCell, &mut Register),
         request: Request,
-        routed: Routed<'_>,
+        (routed, input): (Routed<'_>, &Input<'_>),
         scratch: &mut Scratch,
     ) {
-        let Routed { shard: number, input, started, answer } = routed;
+        let Routed { shard: number, started, answer } = routed;
         let sublocks_of = match input {
             Input::SealSublocks { .. } => Some(register.answers()),
             _ => None,
         };
         let mut asker = Asker { cell, register, request, started, answer };
         self.with_shard(number, scratch, |table, shard, scratch| {
-            if has_room(&table.cell(number).share, shard, &input) {
-                table.step(shard, now, input, Some(&mut asker), scratch);
+            if has_room(&table.cell(number).share, shard, input) {
+                table.step(shard, now, *input, Some(&mut asker), scratch);
             } else {
                 table.reached.refused_for_memory();
                 let status = Status::ResourceExhausted;
@@ -123,16 +122,17 @@ impl Table {
         }
     }
 
-    /// What a request means: its shard, its locks, and whether its session may have it.
+    /// What a request means: its shard, its locks, which take the place of its handles, and whether its session may have
+    /// it.
     fn route<'a>(
         &self,
         cell: &'a SessionCell,
         register: &mut Register,
-        mut input: Input<'a>,
+        input: &mut Input<'a>,
     ) -> Result<Routed<'a>, Status> {
         let mut started = Started::Nothing;
         let mut answer = AnswerAs::Said;
-        let shard = match &mut input {
+        let shard = match input {
             Input::Enq { ask, handle, under, name } => {
                 self.may_name(std::slice::from_ref(*name))?;
                 may_start(cell, register, &[*handle])?;
@@ -189,7 +189,7 @@ impl Table {
             | Input::Purge { .. }
             | Input::RaiseEpoch { .. } => return Err(Status::Unsupported),
         };
-        Ok(Routed { shard, input, started, answer })
+        Ok(Routed { shard, started, answer })
     }
 
     /// The shard of a root, or of a lock's sublocks.
@@ -244,6 +244,7 @@ fn may_start(cell: &SessionCell, register: &mut Register, handles: &[Handle]) ->
 /// Is there memory for what this asks of a shard with this share? Only what makes new locks needs any.
 fn has_room(share: &Share, shard: &Shard, input: &Input<'_>) -> bool {
     let growth = match input {
+        _ if share.has_plenty() => return true,
         Input::Enq { ask, name, .. } => shard.growth(std::slice::from_ref(*name), ask.reason),
         Input::EnqPath { ask, path, .. } => shard.growth(path, ask.reason),
         _ => return true,

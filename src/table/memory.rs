@@ -1,7 +1,7 @@
 //! The memory budget: what everything takes together, and whether there is room for more.
 //!
 //! Whoever allocates counts his own share and tells the sum only when the share has changed by a kilobyte, so that the
-//! hot path does a comparison. What would make the server larger is asked for before it is done. A sixteenth of the budget
+//! hot path does a comparison; a shard counts only now and then while three quarters of the budget are free. What would make the server larger is asked for before it is done. A sixteenth of the budget
 //! is kept for answers to those that give something up, renew, cancel, convert or come back: they are never refused for
 //! lack of memory. An eighth is kept for sessions, since the table does not shrink: free slots wait for new locks.
 
@@ -87,6 +87,12 @@ impl Memory {
         growth == 0 || table.saturating_add(growth).saturating_add(sessions) <= self.max - self.reserve()
     }
 
+    /// Is so much of it free that no request comes near the limit, and nobody has to look closely? A table that is full
+    /// moves into a room twice as large, and keeps the old one until it has.
+    fn is_mostly_free(&self) -> bool {
+        self.table().saturating_add(self.sessions()) < self.max / 4
+    }
+
     fn pool(&self, pool: Pool) -> &AtomicUsize {
         match pool {
             Pool::Table => &self.table,
@@ -100,6 +106,12 @@ impl Share {
     #[must_use]
     pub fn new(of: &Arc<Memory>, pool: Pool) -> Share {
         Share { of: Arc::clone(of), pool, counted: AtomicUsize::new(0) }
+    }
+
+    /// Is most of the memory free?
+    #[must_use]
+    pub fn has_plenty(&self) -> bool {
+        self.of.is_mostly_free()
     }
 
     /// The share is this large now; its owner is the only one who says so at a time.

@@ -50,6 +50,9 @@ use std::{
 /// Shards there are, always.
 pub const SHARDS: usize = 256;
 
+/// While most of the memory is free, a shard counts what it takes once in so many steps.
+const COUNTED_EVERY: u64 = 8;
+
 /// The lock table; see the front page.
 pub struct Table {
     shards: Box<[CachePadded<ShardCell>]>,
@@ -232,7 +235,9 @@ impl Table {
         let cell = self.cell(number);
         let mut shard = cell.shard.lock();
         let result = steps(self, &mut shard, scratch);
-        cell.share.count(shard.bytes());
+        if shard.place().serial().0.is_multiple_of(COUNTED_EVERY) || !cell.share.has_plenty() {
+            cell.share.count(shard.bytes());
+        }
         let due = match shard.next_deadline() {
             _ if shard.has_ending() => 0,
             Some(deadline) => deadline.0,
