@@ -1,8 +1,10 @@
 //! Rooms for locks, resources and the like: chunked, so that growing moves nothing, and with a generation a slot, so
 //! that a number of yesterday is refused and not mistaken.
 //!
-//! Free slots are used again first in, first out, which keeps generations low and the order of a history exact. A slot
-//! at its last generation is retired. Nothing here knows what it stores.
+//! A chunk is sixty-four slots; its free ones are used in turn, which keeps generations low, and a slot at its last
+//! generation is retired. When a chunk is empty and there are enough others, it is given back, but for the greatest
+//! generation that any of its slots had: when it is needed again, all of them go on from there. What comes where depends
+//! on nothing but what was put in and taken out. Nothing here knows what it stores.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -11,6 +13,9 @@ use std::ops::{Index, IndexMut};
 
 const CHUNK_BITS: u32 = 6;
 const CHUNK_LEN: usize = 1 << CHUNK_BITS;
+
+/// Empty chunks that are kept however few others there are; beyond that, one for each sixteen that are in use.
+const EMPTY_KEPT: u32 = 2;
 
 /// A place in a [`Slab`] of `T`. An `Option` of it takes no more room than itself.
 pub(super) struct Slot<T> {
@@ -63,28 +68,71 @@ struct Entry<T> {
     value: Option<T>,
 }
 
-/// All of its slots are there from the beginning, so that a place in it needs no look at how many there are.
+/// The slots of a chunk, all there from the beginning, so that a place among them needs no look at how many there are.
 type Chunk<T> = Box<[Entry<T>; CHUNK_LEN]>;
 
-fn chunk<T>() -> Chunk<T> {
-    let slots: Box<[Entry<T>]> = (0..CHUNK_LEN).map(|_| Entry { generation: 1, value: None }).collect();
-    slots.try_into().unwrap_or_else(|_| unreachable!("as many slots were made as a chunk has"))
+/// All of them free and in this generation.
+fn chunk<T>(generation: u32) -> Chunk<T> {
+    let entries: Box<[Entry<T>]> = (0..CHUNK_LEN).map(|_| Entry { generation, value: None }).collect();
+    entries.try_into().unwrap_or_else(|_| unreachable!("as many as a chunk has"))
 }
 
-/// A growing set of `T`s, each named by its slot.
+/// What is known of a chunk.
+#[derive(Clone)]
+struct Note {
+    /// The free slots, a bit each.
+    free: u64,
+    /// Where the search for a free one begins.
+    next: u32,
+    /// How many are in use.
+    live: u32,
+    /// With which generation its slots go on, if it was given back.
+    generation: u32,
+}
+
+impl Note {
+    /// The next free slot, in turn. There must be one.
+    fn pop(&mut self) -> u32 {
+        let at = (self.next + self.free.rotate_right(self.next).trailing_zeros()) % u64::BITS;
+        self.free &= !(1 << at);
+        self.next = (at + 1) % u64::BITS;
+        self.live += 1;
+        at
+    }
+}
+
+/// A growing and shrinking set of `T`s, each named by its slot.
 #[derive(Clone)]
 pub(super) struct Slab<T> {
-    chunks: Vec<Chunk<T>>,
-    free: VecDeque<u32>,
-    slots: u32,
-    slots_max: u32,
+    chunks: Vec<Option<Chunk<T>>>,
+    notes: Vec<Note>,
+    /// Chunks with free slots, in the order in which they came to it; some that have been filled or given back since.
+    open: VecDeque<u32>,
+    /// Chunks that were given back.
+    gone: VecDeque<u32>,
+    chunks_max: u32,
+    /// Chunks that are there, and those of them that are empty.
+    there: u32,
+    empty: u32,
+    /// Slots that are in use, and free ones in chunks that are there.
     live: u32,
+    free: u32,
 }
 
 impl<T> Slab<T> {
-    /// An empty one that never has more than so many slots.
+    /// An empty one that never has more than so many slots, in whole chunks.
     pub(super) fn new(slots_max: u32) -> Slab<T> {
-        Slab { chunks: Vec::new(), free: VecDeque::new(), slots: 0, slots_max, live: 0 }
+        Slab {
+            chunks: Vec::new(),
+            notes: Vec::new(),
+            open: VecDeque::new(),
+            gone: VecDeque::new(),
+            chunks_max: slots_max >> CHUNK_BITS,
+            there: 0,
+            empty: 0,
+            live: 0,
+            free: 0,
+        }
     }
 
     /// How many are in it.
@@ -92,58 +140,111 @@ impl<T> Slab<T> {
         self.live
     }
 
-    /// How many slots there ever were; slots from here on are empty.
+    /// No slot has this index or a greater one.
     pub(super) fn slots(&self) -> u32 {
-        self.slots
+        u32::try_from(self.chunks.len() << CHUNK_BITS).unwrap_or(u32::MAX)
     }
 
     /// Is there room for so many more?
     pub(super) fn has_room_for(&self, more: usize) -> bool {
-        let unused = u64::from(self.slots_max - self.slots) + self.free.len() as u64;
-        unused >= more as u64
+        let chunks = self.chunks_max as usize - self.chunks.len() + self.gone.len();
+        self.free as usize + chunks * CHUNK_LEN >= more
     }
 
-    /// The bytes it has allocated, with room to note every slot as free: giving something up takes no memory.
+    /// The bytes it has allocated, and will to note what is free: giving something up takes no memory.
     pub(super) fn bytes(&self) -> usize {
-        self.chunks.len() * CHUNK_LEN * size_of::<Entry<T>>()
-            + self.chunks.capacity() * size_of::<Chunk<T>>()
-            + self.slots as usize * size_of::<u32>()
+        self.there as usize * CHUNK_LEN * size_of::<Entry<T>>() + self.chunks.capacity() * Self::NOTED
     }
+
+    /// What a chunk takes besides its slots: its place, what is known of it, and that it is open or gone.
+    const NOTED: usize = size_of::<Option<Chunk<T>>>() + size_of::<Note>() + 2 * size_of::<u32>();
 
     /// The bytes it would allocate for so many more values; none if they find free slots.
     pub(super) fn growth(&self, more: usize) -> usize {
-        let unused = self.chunks.len() * CHUNK_LEN - self.slots as usize + self.free.len();
-        let chunk = CHUNK_LEN * (size_of::<Entry<T>>() + size_of::<u32>());
-        more.saturating_sub(unused).div_ceil(CHUNK_LEN) * chunk
+        let chunks = more.saturating_sub(self.free as usize).div_ceil(CHUNK_LEN);
+        let places = self.chunks.len() + chunks.saturating_sub(self.gone.len());
+        // The list of chunks moves into a room twice as large when it is full.
+        let list = if places > self.chunks.capacity() { places.max(4) + self.chunks.capacity() } else { 0 };
+        chunks * CHUNK_LEN * size_of::<Entry<T>>() + list * Self::NOTED
     }
 
-    /// Puts a value into the oldest free slot. There must be room.
+    /// Puts a value into a free slot. There must be room.
     pub(super) fn insert(&mut self, value: T) -> Slot<T> {
+        let number = self.open_chunk();
+        let note = &mut self.notes[number as usize];
+        self.empty -= u32::from(note.live == 0);
+        let slot = Slot::at(number << CHUNK_BITS | note.pop());
         self.live += 1;
-        if let Some(index) = self.free.pop_front() {
-            self.entry_mut(index).value = Some(value);
-            return Slot::at(index);
+        self.free -= 1;
+        self.entry_mut(slot).value = Some(value);
+        slot
+    }
+
+    /// A chunk with a free slot: one that has one, or one that was given back, or a new one.
+    fn open_chunk(&mut self) -> u32 {
+        while let Some(number) = self.open.front().copied() {
+            if self.notes[number as usize].free != 0 {
+                return number;
+            }
+            self.open.pop_front();
         }
-        assert!(self.slots < self.slots_max, "the caller has asked for room");
-        let index = self.slots;
-        self.slots += 1;
-        if (index as usize).is_multiple_of(CHUNK_LEN) {
-            self.chunks.push(chunk());
-        }
-        self.entry_mut(index).value = Some(value);
-        Slot::at(index)
+        let number = self.gone.pop_front().unwrap_or_else(|| {
+            let number = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+            assert!(number < self.chunks_max, "the caller has asked for room");
+            self.chunks.push(None);
+            self.notes.push(Note { free: 0, next: 0, live: 0, generation: 1 });
+            number
+        });
+        let note = &mut self.notes[number as usize];
+        (note.free, note.next) = (u64::MAX, 0);
+        self.chunks[number as usize] = Some(chunk(note.generation));
+        self.open.push_back(number);
+        self.there += 1;
+        self.empty += 1;
+        self.free += u64::BITS;
+        number
     }
 
     /// Takes the value out; its slot gets a new generation and is free, or retired after the last one.
     pub(super) fn take(&mut self, slot: Slot<T>) -> T {
-        let entry = self.entry_mut(slot.index());
+        let entry = self.entry_mut(slot);
         let value = entry.value.take().expect("a slot that is named is live");
-        if let Some(next) = entry.generation.checked_add(1) {
-            entry.generation = next;
-            self.free.push_back(slot.index());
-        }
+        let next = entry.generation.checked_add(1);
+        entry.generation = next.unwrap_or(u32::MAX);
+        let (number, at) = place(slot.index());
+        let note = &mut self.notes[number];
+        note.live -= 1;
         self.live -= 1;
+        if next.is_some() {
+            if note.free == 0 {
+                self.open.push_back(slot.index() >> CHUNK_BITS);
+            }
+            note.free |= 1 << at;
+            self.free += 1;
+        }
+        if note.live == 0 {
+            self.empty += 1;
+            self.give_back(slot.index() >> CHUNK_BITS);
+        }
         value
+    }
+
+    /// Gives an empty chunk back, if there are enough others for what may come.
+    fn give_back(&mut self, number: u32) {
+        if self.empty <= EMPTY_KEPT + (self.there - self.empty) / 16 {
+            return;
+        }
+        let Some(chunk) = self.chunks[number as usize].take() else { return };
+        self.there -= 1;
+        self.empty -= 1;
+        let note = &mut self.notes[number as usize];
+        self.free -= std::mem::take(&mut note.free).count_ones();
+        let greatest = chunk.iter().map(|entry| entry.generation).max().unwrap_or(u32::MAX);
+        // A chunk with a slot at its last generation retires as a whole.
+        if greatest < u32::MAX {
+            note.generation = greatest;
+            self.gone.push_back(number);
+        }
     }
 
     /// Which life of the slot this is.
@@ -164,30 +265,38 @@ impl<T> Slab<T> {
 
     /// All live slots, by index.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot<T>, &T)> {
-        (0..self.slots).filter_map(|index| Some((Slot::at(index), self.entry(index)?.value.as_ref()?)))
+        (0..self.slots()).filter_map(|index| Some((Slot::at(index), self.entry(index)?.value.as_ref()?)))
     }
 
     fn entry(&self, index: u32) -> Option<&Entry<T>> {
-        Some(&self.chunks.get((index >> CHUNK_BITS) as usize)?[index as usize % CHUNK_LEN])
+        let (chunk, at) = place(index);
+        Some(&self.chunks.get(chunk)?.as_ref()?[at])
     }
 
-    fn entry_mut(&mut self, index: u32) -> &mut Entry<T> {
-        &mut self.chunks[(index >> CHUNK_BITS) as usize][index as usize % CHUNK_LEN]
+    fn entry_mut(&mut self, slot: Slot<T>) -> &mut Entry<T> {
+        let (chunk, at) = place(slot.index());
+        &mut self.chunks[chunk].as_mut().expect("a slot that is named is live")[at]
     }
+}
+
+/// The chunk of a slot and its place there.
+fn place(index: u32) -> (usize, usize) {
+    ((index >> CHUNK_BITS) as usize, index as usize % CHUNK_LEN)
 }
 
 impl<T> Index<Slot<T>> for Slab<T> {
     type Output = T;
 
     fn index(&self, slot: Slot<T>) -> &T {
-        let entry = &self.chunks[(slot.index() >> CHUNK_BITS) as usize][slot.index() as usize % CHUNK_LEN];
-        entry.value.as_ref().expect("a slot that is named is live")
+        let (chunk, at) = place(slot.index());
+        let chunk = self.chunks[chunk].as_ref().expect("a slot that is named is live");
+        chunk[at].value.as_ref().expect("a slot that is named is live")
     }
 }
 
 impl<T> IndexMut<Slot<T>> for Slab<T> {
     fn index_mut(&mut self, slot: Slot<T>) -> &mut T {
-        self.entry_mut(slot.index()).value.as_mut().expect("a slot that is named is live")
+        self.entry_mut(slot).value.as_mut().expect("a slot that is named is live")
     }
 }
 
@@ -196,27 +305,58 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_used_again_oldest_first_and_old_generations_are_refused() {
+    fn slots_are_used_in_turn_and_old_generations_are_refused() {
         let mut slab = Slab::new(u32::MAX);
-        let a = slab.insert('a');
-        let b = slab.insert('b');
+        let (a, b) = (slab.insert('a'), slab.insert('b'));
         let old = slab.generation(a);
         slab.take(a);
         slab.take(b);
         assert_eq!(slab.find(a.index(), old), None);
-        let c = slab.insert('c');
-        assert_eq!(c.index(), a.index());
-        assert!(slab.generation(c) > old);
-        assert_eq!(slab.iter().map(|(_, v)| *v).collect::<String>(), "c");
+        let others: Vec<_> = (2..64).map(|_| slab.insert('c').index()).collect();
+        assert!(!others.contains(&a.index()), "those that were never used come first");
+        let again = slab.insert('d');
+        assert_eq!(again.index(), a.index());
+        assert!(slab.generation(again) > old);
+        assert_eq!(slab.iter().filter(|(_, value)| **value == 'd').count(), 1);
     }
 
     #[test]
     fn a_slot_at_its_last_generation_is_retired() {
-        let mut slab = Slab::new(2);
+        let mut slab = Slab::new(64);
         let slot = slab.insert(());
-        slab.entry_mut(slot.index()).generation = u32::MAX;
+        slab.entry_mut(slot).generation = u32::MAX;
         slab.take(slot);
-        assert!(slab.has_room_for(1) && !slab.has_room_for(2));
+        assert!(slab.has_room_for(63) && !slab.has_room_for(64));
         assert_eq!(slab.insert(()).index(), 1);
+    }
+
+    #[test]
+    fn empty_chunks_are_given_back_and_generations_go_on() {
+        let mut slab = Slab::new(u32::MAX);
+        let empty = slab.bytes();
+        let fill = |slab: &mut Slab<u64>| (0..6_400).map(|number| slab.insert(number)).collect::<Vec<_>>();
+        let all = fill(&mut slab);
+        let full = slab.bytes();
+        let known: Vec<(u32, u32)> = all.iter().map(|slot| (slot.index(), slab.generation(*slot))).collect();
+        all.into_iter().for_each(|slot| _ = slab.take(slot));
+        assert!(slab.bytes() < full / 8 && empty == 0, "{} of {full} bytes are left", slab.bytes());
+        assert!(slab.has_room_for(6_400) && slab.iter().next().is_none());
+        let again = fill(&mut slab);
+        assert_eq!(slab.bytes(), full, "the chunks that were given back are used again");
+        assert!(again.iter().all(|slot| slab.iter().any(|(live, _)| live == *slot)));
+        for (index, generation) in known {
+            assert!(slab.find(index, generation).is_none(), "slot {index} is another one by now");
+        }
+    }
+
+    #[test]
+    fn one_that_comes_and_goes_keeps_its_chunk() {
+        let mut slab = Slab::new(u32::MAX);
+        for _ in 0..1_000 {
+            let slot = slab.insert(());
+            assert_eq!((slab.there, slab.empty), (1, 0));
+            slab.take(slot);
+        }
+        assert_eq!((slab.there, slab.empty, slab.free), (1, 1, 64));
     }
 }
