@@ -176,6 +176,7 @@ impl Shard {
             handles: handles.into(),
             levels: Vec::with_capacity(names.len()),
         };
+        self.reuse(&mut path);
         // P4: with NOQUEUE all levels are tested first.
         if ask.flags.contains(Flags::NOQUEUE)
             && let Some((resource, mode)) = self.first_refusal(&path)
@@ -242,7 +243,7 @@ impl Shard {
             // What is not there yet cannot refuse, nor can anything below it.
             let resource = self.tree.find(&self.resources, above, name.as_bytes())?;
             let ask = path.ask(level);
-            let reused = !path.is_leaf(level) && self.reusable(resource, path).is_some();
+            let reused = level < path.levels.len();
             if !reused && may_grant_new(&self.resources[resource], ask.mode, ask.flags, planted).is_none() {
                 return Some((resource, ask.mode));
             }
@@ -251,7 +252,7 @@ impl Shard {
         None
     }
 
-    /// P2, P3: goes down from where the path is, until it is granted, waits or is refused.
+    /// P3: goes down from where the path is, until it is granted, waits or is refused.
     fn descend(&mut self, path: &mut Path) -> Descent {
         loop {
             let level = path.levels.len();
@@ -270,10 +271,6 @@ impl Shard {
             let name = &path.names[level];
             let resource = self.resource_named(spot.lockspace, spot.above, spot.depth, name);
             let is_leaf = path.is_leaf(level);
-            if !is_leaf && let Some(lock) = self.reusable(resource, path) {
-                path.levels.push(Level { lock, made: false });
-                continue;
-            }
             match self.ask_new(&path.ask(level), path.handles[level], &spot, resource) {
                 Asked::Granted(lock, grant) => {
                     self.locks[lock].marks.put(Mark::Intent, !is_leaf);
@@ -299,30 +296,50 @@ impl Shard {
         }
     }
 
-    /// P2: this owner's lock with the lowest id that covers the intent. Of the resource's granted queue and the
-    /// session's locks at that depth, the shorter one is searched to its end.
-    fn reusable(&self, resource: ResourceSlot, path: &Path) -> Option<LockSlot> {
-        let session = *self.sessions.get(&path.session)?;
+    /// P2: the levels that this owner has already, from the root down to the deepest lock that can be stood on.
+    fn reuse(&self, path: &mut Path) {
+        let Some(session) = self.sessions.get(&path.session).copied() else { return };
+        let mut resources = Vec::with_capacity(path.names.len());
+        let mut above = Above::Lockspace(path.lockspace);
+        for name in path.names.iter().take(path.names.len() - 1) {
+            let Some(resource) = self.tree.find(&self.resources, above, name.as_bytes()) else { break };
+            resources.push(resource);
+            above = Above::Resource(resource);
+        }
+        let deepest = resources.into_iter().rev().find_map(|resource| self.reusable(resource, session, path));
+        let up = std::iter::successors(deepest, |slot| self.locks[*slot].parent);
+        path.levels.extend(up.map(|lock| Level { lock, made: false }));
+        path.levels.reverse();
+    }
+
+    /// P2: the lock with the lowest id that can be stood on. Of the resource's granted queue and the session's locks at
+    /// that depth, the shorter one is searched to its end.
+    fn reusable(&self, resource: ResourceSlot, session: SessionSlot, path: &Path) -> Option<LockSlot> {
         let depth = usize::from(self.resources[resource].depth);
         let mut granted = self.resources[resource].granted.iter(&self.locks, Which::Queue);
         let mut own = self.attendances[session].levels.get(depth)?.iter(&self.locks, Which::Session);
-        let intent = Path::intent(path.mode);
-        let covers = |slot: &LockSlot| {
-            let lock = &self.locks[*slot];
-            lock.resource == resource
-                && lock.session == Some(session)
-                && lock.owner == path.owner
-                && matches!(lock.at, At::Granted { granted } if granted.covers(intent))
-                && !self.is_sealed(*slot)
+        let can = |slot: &LockSlot| {
+            let mut chain = std::iter::successors(Some(*slot), |slot| self.locks[*slot].parent);
+            self.locks[*slot].resource == resource
+                && chain.all(|slot| self.covers_intent(slot, session, path))
         };
         let by_id = |slot: &LockSlot| self.id_of(*slot);
         let (mut of_granted, mut of_own) = (None::<LockSlot>, None::<LockSlot>);
         loop {
             let Some(slot) = granted.next() else { return of_granted };
-            of_granted = of_granted.into_iter().chain(Some(slot).filter(covers)).min_by_key(by_id);
+            of_granted = of_granted.into_iter().chain(Some(slot).filter(can)).min_by_key(by_id);
             let Some(slot) = own.next() else { return of_own };
-            of_own = of_own.into_iter().chain(Some(slot).filter(covers)).min_by_key(by_id);
+            of_own = of_own.into_iter().chain(Some(slot).filter(can)).min_by_key(by_id);
         }
+    }
+
+    /// P2: a lock of this owner, granted, not sealed, whose mode covers the intent.
+    fn covers_intent(&self, slot: LockSlot, session: SessionSlot, path: &Path) -> bool {
+        let lock = &self.locks[slot];
+        lock.session == Some(session)
+            && lock.owner == path.owner
+            && matches!(lock.at, At::Granted { granted } if granted.covers(Path::intent(path.mode)))
+            && !self.is_sealed(slot)
     }
 
     /// Keeps a path that waits for this lock.

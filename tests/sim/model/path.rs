@@ -98,12 +98,12 @@ impl Model {
             levels: Vec::new(),
             waits: None,
         };
+        let request = PathRequest { levels: self.reused(&request), ..request };
         if ask.flags.0 & Flags::NOQUEUE.0 != 0 {
             // P4: all levels are tested before any is changed.
             for level in 0..path.len() {
                 let (at, wish) = (request.place(level), request.wish(level));
-                let reused = !request.is_leaf(level) && self.reusable(&request, level).is_some();
-                if !reused && self.may_grant_new(&at, &wish).is_none() {
+                if level >= request.levels.len() && self.may_grant_new(&at, &wish).is_none() {
                     let bast = Flags(wish.flags.0 | ask.flags.0 & Flags::NOQUEUEBAST.0);
                     return self.not_queued(ask.session, &at, &Wish { flags: bast, ..wish }, None);
                 }
@@ -127,32 +127,41 @@ impl Model {
         }
     }
 
-    /// P2: the lock that this request may use at this level.
-    fn reusable(&self, request: &PathRequest, level: usize) -> Option<u64> {
-        let (at, intent) = (request.place(level), request.wish(level).mode);
-        let owner = (request.ask.session, request.ask.owner);
-        let fits = self.locks.iter().filter(|lock| {
-            lock.at == at
-                && lock.owner == owner
-                && lock.session == Some(owner.0)
-                && lock.queue == Queue::Granted
-                && !lock.sealed
-                && lock.held.is_some_and(|held| covers(held, intent))
+    /// P2: what this request stands on already, root first: the deepest of the owner's locks of which it and all that it
+    /// stands on itself cover the intent, and of several the oldest.
+    fn reused(&self, request: &PathRequest) -> Vec<(u64, u32, bool)> {
+        let chains = (0..request.path.len() - 1).rev().map(|level| {
+            let ids = self.locks.iter().filter(|lock| lock.at == request.place(level)).map(|lock| lock.id);
+            let mut ids: Vec<u64> = ids.collect();
+            ids.sort_unstable();
+            ids.into_iter().find_map(|id| self.chain_of(id, request))
         });
-        fits.map(|lock| lock.id).min()
+        chains.flatten().next().unwrap_or_default()
     }
 
-    /// P2, P3: goes down from where it is.
+    /// The lock and what it stands on, root first, if all of it covers the intent.
+    fn chain_of(&self, id: u64, request: &PathRequest) -> Option<Vec<(u64, u32, bool)>> {
+        let lock = self.lock(id)?;
+        let fits = lock.owner == (request.ask.session, request.ask.owner)
+            && lock.session == Some(request.ask.session)
+            && lock.queue == Queue::Granted
+            && !lock.sealed
+            && lock.held.is_some_and(|held| covers(held, intent(request.ask.mode)));
+        let mut chain = match lock.parent {
+            _ if !fits => return None,
+            Some(parent) => self.chain_of(parent, request)?,
+            None => Vec::new(),
+        };
+        chain.push((id, lock.handle, false));
+        Some(chain)
+    }
+
+    /// P3: goes down from where it is.
     fn descend(&mut self, index: usize) -> Came {
         loop {
             let request = self.paths[index].clone();
             let level = request.levels.len();
             let leaf = request.is_leaf(level);
-            if let Some(id) = self.reusable(&request, level).filter(|_| !leaf) {
-                let handle = self.lock(id).expect("just found").handle;
-                self.paths[index].levels.push((id, handle, false));
-                continue;
-            }
             let (at, wish, handle) = (request.place(level), request.wish(level), request.handles[level]);
             let parent = request.levels.last().map(|above| above.0);
             let mode = self.may_grant_new(&at, &wish);

@@ -4,7 +4,7 @@
 use super::super::client::{Client, Doing};
 use super::{Glance, Wrong};
 use crate::model::beside;
-use enq_protocol::vocabulary::{Flags, LockId, LockMode, LockView, Queue, SessionId};
+use enq_protocol::vocabulary::{Flags, LockId, LockMode, LockView, Queue};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Compares a client at rest with the table.
@@ -52,9 +52,6 @@ pub(crate) fn compare(client: &Client, glance: &Glance) -> Result<(), Wrong> {
         match there.remove(&level.ticket.handle.number()) {
             Some((place, view))
                 if place == level.place && view.granted.is_some_and(|mode| mode.covers(level.mode)) => {}
-            // P2: it was given up and on its way down when the path was granted, and what the leaf stands on is another
-            // lock of the session.
-            None if level.mode == LockMode::Nl && holds_another(glance, level.place, session) => {}
             found => return Err(format!("{who}: level {lock} is {level:?}, and the server has {found:?}")),
         }
     }
@@ -79,11 +76,6 @@ pub(crate) fn compare(client: &Client, glance: &Glance) -> Result<(), Wrong> {
 /// One of these locks.
 fn handle_of_first(there: &BTreeMap<u32, (usize, &LockView)>, among: &BTreeSet<LockId>) -> Option<u32> {
     there.iter().find(|(_, (_, view))| among.contains(&view.lock)).map(|(handle, _)| *handle)
-}
-
-/// Does the session hold a lock of that place?
-fn holds_another(glance: &Glance, place: usize, session: SessionId) -> bool {
-    glance.places[place].locks.iter().any(|lock| lock.session == Some(session) && lock.granted.is_some())
 }
 
 /// Does this lock wait because somebody holds that mode?
