@@ -4,6 +4,7 @@
 
 use super::limits::REMOVALS_A_STEP;
 use super::lock::{At, LockSlot, Mark};
+use super::memory::take;
 use super::output::Output;
 use super::path::Undo;
 use super::shard::{Map, Shard, map};
@@ -72,7 +73,7 @@ impl Shard {
 
     pub(super) fn drop_deadline(&mut self, slot: LockSlot) {
         if self.locks[slot].marks.take(Mark::Deadline)
-            && let Some(entry) = self.deadlines.of.remove(&slot)
+            && let Some(entry) = take(&mut self.deadlines.of, &slot)
         {
             self.deadlines.order.remove(&entry);
         }

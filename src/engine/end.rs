@@ -7,6 +7,7 @@ use super::history::Gone;
 use super::input::{End, LockRef};
 use super::limits::{LOOKED_AT_A_STEP, REMOVALS_A_STEP};
 use super::lock::{At, LockSlot, SessionSlot, Which};
+use super::memory::take;
 use super::output::{Output, Said};
 use super::path::{Told, Undo};
 use super::planted::Mistake;
@@ -127,7 +128,7 @@ impl Shard {
             End::Closed | End::Died => {
                 let attendance = self.attendances.take(session);
                 self.beside -= attendance.beside();
-                self.sessions.remove(&attendance.session);
+                take(&mut self.sessions, &attendance.session);
             }
         }
     }

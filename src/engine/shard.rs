@@ -9,7 +9,7 @@ use super::history::{Gone, Recorder};
 use super::input::{Ask, Input, LockRef};
 use super::limits::Limits;
 use super::lock::{At, List, Lock, LockSlot, Mark, ResourceSlot, SessionSlot, Which};
-use super::memory::block;
+use super::memory::{block, take};
 use super::orphan::Orphans;
 use super::output::{Output, Said};
 use super::path::Paths;
@@ -295,7 +295,7 @@ impl Shard {
     pub(super) fn note_reason(&mut self, slot: LockSlot, reason: &[u8]) {
         let had_reason = self.locks[slot].marks.put(Mark::Reason, !reason.is_empty());
         let before = if reason.is_empty() {
-            had_reason.then(|| self.reasons.remove(&slot)).flatten()
+            had_reason.then(|| take(&mut self.reasons, &slot)).flatten()
         } else {
             self.reasons.insert(slot, reason.into())
         };
@@ -354,7 +354,7 @@ impl Shard {
         self.drop_deadline(slot);
         self.take_value(slot);
         if self.locks[slot].marks.has(Mark::Reason) {
-            self.beside -= self.reasons.remove(&slot).map_or(0, |reason| block(reason.len()));
+            self.beside -= take(&mut self.reasons, &slot).map_or(0, |reason| block(reason.len()));
         }
         let resource = self.locks[slot].resource;
         self.dismiss(slot);
@@ -387,7 +387,7 @@ impl Shard {
     /// Takes the value of a queued conversion, which goes with the conversion.
     pub(super) fn take_value(&mut self, slot: LockSlot) -> Option<Box<[u8]>> {
         let has_value = self.locks[slot].marks.take(Mark::Value);
-        let value = has_value.then(|| self.values.remove(&slot)).flatten();
+        let value = has_value.then(|| take(&mut self.values, &slot)).flatten();
         self.beside -= value.as_ref().map_or(0, |value| block(value.len()));
         value
     }

@@ -4,7 +4,7 @@
 //! only; its order never reaches an output.
 
 use super::lock::ResourceSlot;
-use super::memory::doubling;
+use super::memory::{doubling, smaller};
 use super::planted::Mistake;
 use super::resource::Resource;
 use super::shard::Shard;
@@ -77,10 +77,17 @@ impl Tree {
         self.index.insert_unique(hashed, slot, rehash);
     }
 
-    fn remove(&mut self, resource: &Resource, slot: ResourceSlot) {
-        let hash = hash_of(&self.hash, resource.above(), resource.name.as_bytes());
-        if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot) {
+    fn remove(&mut self, resources: &Slab<Resource>, slot: ResourceSlot) {
+        let hash = &self.hash;
+        let rehash = |slot: &ResourceSlot| {
+            let resource = &resources[*slot];
+            hash_of(hash, resource.above(), resource.name.as_bytes())
+        };
+        if let Ok(entry) = self.index.find_entry(rehash(&slot), |other| *other == slot) {
             entry.remove();
+        }
+        if let Some(capacity) = smaller(self.index.len(), self.index.capacity()) {
+            self.index.shrink_to(capacity, rehash);
         }
     }
 }
@@ -127,7 +134,7 @@ impl Shard {
             if !resource.is_unused() || resource.to_sweep {
                 return;
             }
-            self.tree.remove(resource, slot);
+            self.tree.remove(&self.resources, slot);
             if self.limits.planted.is(Mistake::CounterStartsOver) {
                 self.grants = 0;
             }

@@ -22,10 +22,17 @@ impl Slot {
     }
 }
 
+/// Some of them, and how many of these stand for something.
+#[derive(Debug)]
+struct Page {
+    slots: Box<[Slot; PAGE_LEN]>,
+    in_use: u32,
+}
+
 /// All handles of a session.
 #[derive(Debug, Default)]
 pub(super) struct Handles {
-    pages: Vec<Option<Box<[Slot; PAGE_LEN]>>>,
+    pages: Vec<Option<Page>>,
     in_use: u32,
     /// Pages that are there.
     allocated: usize,
@@ -39,8 +46,7 @@ impl Handles {
 
     /// The bytes they have allocated.
     pub(super) fn bytes(&self) -> usize {
-        self.allocated * size_of::<[Slot; PAGE_LEN]>()
-            + self.pages.capacity() * size_of::<Option<Box<[Slot; PAGE_LEN]>>>()
+        self.allocated * size_of::<[Slot; PAGE_LEN]>() + self.pages.capacity() * size_of::<Option<Page>>()
     }
 
     /// Does this one stand for nothing?
@@ -83,21 +89,29 @@ impl Handles {
 
     fn slot(&self, handle: Handle) -> Slot {
         let (page, at) = place(handle);
-        self.pages.get(page).and_then(Option::as_ref).map_or(Slot::FREE, |page| page[at])
+        self.pages.get(page).and_then(Option::as_ref).map_or(Slot::FREE, |page| page.slots[at])
     }
 
     fn set(&mut self, handle: Handle, slot: Slot) {
-        let (page, at) = place(handle);
-        if page >= self.pages.len() {
-            self.pages.resize_with(page + 1, || None);
+        let (number, at) = place(handle);
+        if number >= self.pages.len() {
+            self.pages.resize_with(number + 1, || None);
         }
         let allocated = &mut self.allocated;
-        let place = &mut self.pages[page].get_or_insert_with(|| {
+        let page = self.pages[number].get_or_insert_with(|| {
             *allocated += 1;
-            Box::new([Slot::FREE; PAGE_LEN])
-        })[at];
-        self.in_use = self.in_use + u32::from(slot != Slot::FREE) - u32::from(*place != Slot::FREE);
+            Page { slots: Box::new([Slot::FREE; PAGE_LEN]), in_use: 0 }
+        });
+        let place = &mut page.slots[at];
+        let (comes, goes) = (u32::from(slot != Slot::FREE), u32::from(*place != Slot::FREE));
+        page.in_use = page.in_use + comes - goes;
+        self.in_use = self.in_use + comes - goes;
         *place = slot;
+        // The first page is small enough to be kept by who comes and goes.
+        if page.in_use == 0 && number > 0 {
+            self.pages[number] = None;
+            self.allocated -= 1;
+        }
     }
 }
 

@@ -61,7 +61,11 @@ fn handles_take_room_by_pages() {
     let two_pages = 2 * page - 128..2 * page;
     let places = 100 * size_of::<usize>();
     let bytes = handles.bytes();
-    assert!((two_pages.start + places..two_pages.end + 2 * places).contains(&bytes), "{bytes}");
+    assert!((two_pages.start + places..two_pages.end + 4 * places).contains(&bytes), "{bytes}");
+    handles.end(handle(6_400));
+    assert_eq!(handles.bytes(), bytes - 64 * size_of::<u64>(), "an empty page is given back");
+    [1, 2, 63].into_iter().for_each(|number| handles.end(handle(number)));
+    assert_eq!(handles.bytes(), bytes - 64 * size_of::<u64>(), "but for the first");
 }
 
 #[test]
