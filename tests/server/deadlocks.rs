@@ -1,16 +1,14 @@
-//! Deadlocks on a server that goes on: every planted one is found and broken by exactly one refusal, and nobody else is
-//! refused. `ENQ_DEADLOCKS=1000 cargo test --test server deadlocks` plants more.
+//! Deadlocks as clients and operators see them: who is refused and told what, who is spared, and what is on record.
+//! [`super::rings`] plants many of them on a server that goes on.
 
-use crate::speaker::{Speaker, deq, done, granted, handle, root, server, soon};
+use crate::speaker::{Speaker, deq, done, granted, handle, root, server};
 use enq_protocol::{
     vocabulary::{
-        DeadlockView, EdgeWhy, Flags, LockMode, LockMode::Ex, LockMode::Nl, LockMode::Pr, NEVER_REFUSED,
-        Owner, Policy, Status, VictimRule,
+        DeadlockView, EdgeWhy, Flags, LockMode, LockMode::Ex, NEVER_REFUSED, Owner, Policy, Status,
+        VictimRule,
     },
-    wire::{Administer, Answer, Convert, Enq, Event, FromServer, Look, Reply, Request, Seen, Space},
+    wire::{Administer, Answer, Enq, Event, FromServer, Look, Reply, Request, Seen, Space},
 };
-use rand::{Rng as _, SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _};
-use std::collections::BTreeMap;
 
 const NONE: Flags = Flags::NONE;
 
@@ -54,7 +52,7 @@ async fn search_only_when_asked(speaker: &mut Speaker) {
 }
 
 /// Changes the policy of the default lockspace.
-async fn decide(speaker: &mut Speaker, change: impl FnOnce(&mut Policy)) {
+pub(crate) async fn decide(speaker: &mut Speaker, change: impl FnOnce(&mut Policy)) {
     let Seen::Spaces(spaces) = speaker.look(Look::Spaces).await else { panic!("no lockspaces") };
     let mut policy = spaces[0].policy.clone();
     change(&mut policy);
@@ -195,117 +193,4 @@ async fn a_record_too_long_for_a_frame_is_cut_short() {
     assert!((20..60).contains(&first[0].waits.len()), "as many as fit: {}", first[0].waits.len());
     let (second, more) = records(&mut operator, Some(2), 256).await;
     assert_eq!((second.len(), second[0].number, more), (1, 1, false));
-}
-
-/// What a session has planted: by the handle of each request that waits, the number of its ring.
-struct Planted {
-    rings: BTreeMap<u32, usize>,
-    next_handle: u32,
-    next_owner: u64,
-}
-
-impl Planted {
-    fn handle(&mut self) -> u32 {
-        self.next_handle += 1;
-        self.next_handle
-    }
-}
-
-/// Plants a ring of 2 to 8 owners: of plain locks, of conversions, or of requests that are only behind each other.
-async fn plant(speaker: &mut Speaker, planted: &mut Planted, ring: usize, random: &mut SmallRng) {
-    let owners = random.random_range(2..=8);
-    let first = planted.next_owner;
-    planted.next_owner += owners;
-    let name = |at: u64| format!("ring-{ring}-{}", at % owners);
-    let kind = random.random_range(0..3);
-    let held = if kind == 1 { Pr } else { Ex };
-    let mut handles = Vec::new();
-    for at in 0..owners {
-        let number = planted.handle();
-        granted(speaker.ask(&owned(number, &name(at), held, first + at)).await);
-        handles.push(number);
-        if kind == 1 {
-            // The next owner reads it too, and its conversion will be in the way.
-            let shared = planted.handle();
-            granted(speaker.ask(&owned(shared, &name(at + 1), Pr, first + at)).await);
-        }
-    }
-    let mut order: Vec<u64> = (0..owners).collect();
-    order.shuffle(random);
-    for at in order {
-        let ahead = first + at;
-        let waits = if kind == 1 {
-            let number = handles[usize::try_from(at).unwrap()];
-            let convert = Convert {
-                handle: handle(number),
-                mode: Ex,
-                flags: NONE,
-                timeout_ms: None,
-                priority: 0,
-                value: None,
-            };
-            queued(speaker, &Request::Convert(convert)).await;
-            number
-        } else {
-            let mode = if kind == 2 { Pr } else { Ex };
-            let number = planted.handle();
-            queued(speaker, &owned(number, &name(at + 1), mode, ahead)).await;
-            number
-        };
-        planted.rings.insert(waits, ring);
-    }
-}
-
-/// Takes what is said until every ring has lost a request and what follows is said; no other request is refused.
-async fn broken(speaker: &mut Speaker, planted: &Planted, rings: usize) {
-    let mut refused = vec![0; rings];
-    while refused.contains(&0) {
-        match speaker.next().await {
-            FromServer::Event { event: Event::Ended { handle, status, .. }, .. } => {
-                assert_eq!(status, Status::Deadlock);
-                let ring = planted.rings.get(&handle.number()).expect("only who is in a ring is refused");
-                refused[*ring] += 1;
-            }
-            FromServer::Event { .. } | FromServer::Acked => {}
-            FromServer::Answer(Answer { reply, .. }) => panic!("nothing was asked: {reply:?}"),
-            said => panic!("{said:?}"),
-        }
-    }
-    assert!(refused.iter().all(|times| *times == 1), "one a ring: {refused:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_planted_ring_is_broken_once_and_nobody_else_is_refused() {
-    let rings: usize = std::env::var("ENQ_DEADLOCKS").map_or(40, |text| text.parse().unwrap());
-    let server = server().await;
-    // Bystanders: a hot resource where many wait in order, and are granted one after the other all the while.
-    let mut hot = Speaker::opened(&server).await;
-    let waiting = 200;
-    for number in 1..=waiting {
-        let mode = if number % 3 == 0 { Nl } else { Ex };
-        hot.send(&owned(number, "hot", mode, number.into())).await;
-        let _ = hot.answer().await;
-    }
-    let mut speaker = Speaker::opened(&server).await;
-    let mut planted = Planted { rings: BTreeMap::new(), next_handle: 0, next_owner: 1 };
-    let mut random = SmallRng::seed_from_u64(11);
-    for ring in 0..rings {
-        plant(&mut speaker, &mut planted, ring, &mut random).await;
-    }
-    soon("every ring to be broken", broken(&mut speaker, &planted, rings)).await;
-    for number in 1..=waiting {
-        hot.send(&deq(number, NONE)).await;
-        loop {
-            match hot.next().await {
-                FromServer::Answer(Answer { reply, .. }) => {
-                    assert_eq!(done(reply), Status::Released);
-                    break;
-                }
-                FromServer::Event { event: Event::Granted(_), .. } | FromServer::Acked => {}
-                said => panic!("a bystander is refused: {said:?}"),
-            }
-        }
-    }
-    let records = server.table().deadlock_records().len();
-    assert_eq!(records, rings.min(256), "a record each");
 }

@@ -17,6 +17,7 @@ mod long_waits;
 mod memory;
 mod orphans;
 mod resume;
+mod rings;
 mod speaker;
 mod storm;
 mod streams;
