@@ -151,7 +151,7 @@ fn check(world: &World, planted: Planted) -> usize {
 /// The victims of a search break all it found. There is another search only after a conversion was refused, and what that
 /// one finds is a deadlock by then, whether or not anything of the first one was carried out.
 fn break_all(mut world: World, mut late: Vec<Cycle>, planted: Planted) {
-    while late.iter().all(|cycle| cycle.victim.is_some()) && !late.is_empty() {
+    while late.iter().any(|cycle| cycle.victim.is_some()) {
         let victims: Vec<Seat> =
             late.iter().filter_map(|cycle| Some(cycle.waits[cycle.victim?].waiting)).collect();
         for victim in &victims {
@@ -159,9 +159,19 @@ fn break_all(mut world: World, mut late: Vec<Cycle>, planted: Planted) {
         }
         late = look(&world, planted);
         let is_last = victims.iter().all(|victim| victim.held.is_none());
-        assert!(!is_last || late.is_empty(), "the victims of one search break all it found: {victims:?}");
+        let stays = |cycle: &Cycle| cycle.victim.is_none();
+        assert!(
+            !is_last || late.iter().all(stays),
+            "the victims of one search break all it found: {victims:?}"
+        );
         check_sound(&world, &late, &world.clone().run());
     }
+    // D4: what is left is of those that are never refused.
+    let may_go = |entry: &&Entry| {
+        entry.wanted.is_some() && entry.party.is_some() && !entry.runs_on && entry.priority != NEVER_REFUSED
+    };
+    let left = world.all().filter(may_go).find(|entry| world.waits_for_itself(entry.id, false));
+    assert!(left.is_none(), "{left:?} is on a ring, and nobody is refused: {world:#?}");
 }
 
 fn state(seed: u64) -> World {

@@ -37,17 +37,28 @@ pub fn search(
     let mut graph = Graph::new(copied);
     let mut found = Vec::new();
     let mut sets = vec![graph.everything()];
+    let waits_of = |edges: &[Edge]| -> Vec<Wait> {
+        let wait = |(waiting, blocker): &Edge| {
+            let why = copied.stands_in_the_way(*waiting, *blocker)?;
+            Some(Wait { waiting: copied.seats[*waiting], blocker: copied.seats[*blocker], why })
+        };
+        edges.iter().filter_map(wait).collect()
+    };
     while let Some(set) = sets.pop() {
         for part in graph.parts_of(&set) {
             let ring = ring(&graph, &part);
             let is_ring = ring.is_some();
-            let Some(edges) = ring.or_else(|| knot::knot(&graph, &part)) else { continue };
-            let wait = |(waiting, blocker): &Edge| {
-                let why = copied.stands_in_the_way(*waiting, *blocker)?;
-                Some(Wait { waiting: copied.seats[*waiting], blocker: copied.seats[*blocker], why })
-            };
-            let waits: Vec<Wait> = edges.iter().filter_map(wait).collect();
-            let victim = victim::choose(&waits, &rule_of, &locks_of);
+            let Some(mut edges) = ring.or_else(|| knot::knot(&graph, &part)) else { continue };
+            let mut waits = waits_of(&edges);
+            let mut victim = victim::choose(&waits, &rule_of, &locks_of);
+            if victim.is_none() && is_ring {
+                // Another ring may share requests with it, and be one that can be broken.
+                let may_go = |seat: usize| victim::may_go(&copied.seats[seat], &rule_of);
+                if let Some(other) = Look::new(&graph, &part).ring_through(may_go) {
+                    (waits, edges) = (waits_of(&other), other);
+                    victim = victim::choose(&waits, &rule_of, &locks_of);
+                }
+            }
             // A cycle that nobody may break is put out of the way by its youngest request.
             let goes = victim.or_else(|| victim::youngest(&waits));
             if let Some((waiting, _)) = goes.and_then(|goes| edges.get(goes)) {
@@ -164,6 +175,56 @@ impl<'a> Look<'a> {
         None
     }
 
+    /// The shortest ring through one of these requests, if any of them is on one.
+    fn ring_through(&self, wanted: impl Fn(usize) -> bool) -> Option<Vec<Edge>> {
+        let on_rings = self.on_rings();
+        let is_wanted = |at: &usize| on_rings[*at] && self.graph.seat(self.nodes[*at]).is_some_and(&wanted);
+        (0..self.nodes.len()).find(is_wanted).and_then(|at| self.shortest_from(at))
+    }
+
+    /// Which nodes are on rings: those of strongly connected parts with more than one (Tarjan). `Graph::parts_of` finds
+    /// larger ones, for it has a few edges too many.
+    fn on_rings(&self) -> Vec<bool> {
+        let len = self.nodes.len();
+        let (mut on_rings, mut on_stack) = (vec![false; len], vec![false; len]);
+        // When each was come to, from 1, and who was come to first of those that it leads back to.
+        let (mut come, mut back) = (vec![0; len], vec![0; len]);
+        let (mut stack, mut path, mut count) = (Vec::new(), Vec::new(), 0);
+        for root in 0..len {
+            let mut new = (come[root] == 0).then_some(root);
+            loop {
+                if let Some(at) = new.take() {
+                    count += 1;
+                    (come[at], back[at], on_stack[at]) = (count, count, true);
+                    stack.push(at);
+                    path.push((at, 0));
+                }
+                let Some((at, next)) = path.last_mut() else { break };
+                let at = *at;
+                if let Some((_, other)) = self.follow(at, next) {
+                    if come[other] == 0 {
+                        new = Some(other);
+                    } else if on_stack[other] {
+                        back[at] = back[at].min(come[other]);
+                    }
+                    continue;
+                }
+                path.pop();
+                if let Some((before, _)) = path.last() {
+                    back[*before] = back[*before].min(back[at]);
+                }
+                if back[at] == come[at] {
+                    let from = stack.iter().rposition(|other| *other == at).unwrap_or(stack.len());
+                    let part = stack.split_off(from);
+                    for other in &part {
+                        (on_stack[*other], on_rings[*other]) = (false, part.len() > 1);
+                    }
+                }
+            }
+        }
+        on_rings
+    }
+
     /// The shortest ring through a node.
     fn shortest_from(&self, start: usize) -> Option<Vec<Edge>> {
         let mut came: Vec<Option<(usize, Option<Edge>)>> = vec![None; self.nodes.len()];
@@ -203,4 +264,74 @@ fn way_back(
     }
     ring.reverse();
     ring
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        Instant,
+        deadlock::{Party, Seat},
+    };
+    use enq_protocol::vocabulary::{Flags, LockId, LockMode, NEVER_REFUSED, Owner, Seq, SessionId, Stamp};
+
+    fn seat(
+        slot: u32,
+        session: u64,
+        (held, wanted): (Option<LockMode>, Option<LockMode>),
+        priority: u8,
+    ) -> Seat {
+        Seat {
+            lock: LockId::new(0, slot, 1),
+            party: Some(Party { session: SessionId(session), owner: Owner::default() }),
+            is_ending: false,
+            lockspace: LockspaceId(0),
+            held,
+            wanted,
+            stamp: Stamp(slot.into()),
+            seq: Seq::default(),
+            since: Instant::START,
+            priority,
+            flags: Flags::NONE,
+        }
+    }
+
+    /// Two spared ones wait for each other; one of them also waits for a third, who waits for that one and may go. Whatever
+    /// their numbers, so whichever ring is found first, the third is refused, and what is left is told.
+    #[test]
+    fn a_ring_that_stays_hides_none_that_can_be_broken() {
+        let (holds, wants) = ((Some(LockMode::Pr), None), (None, Some(LockMode::Ex)));
+        for [one, both, third] in [[1, 2, 3], [3, 2, 1], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2]] {
+            let mut copied = Copied::default();
+            copied.add([seat(1, both, holds, 0)], [], [seat(2, one, wants, NEVER_REFUSED)]);
+            copied.add([seat(4, both, holds, 0)], [], [seat(5, third, wants, 0)]);
+            let shared = [seat(6, one, holds, 0), seat(7, third, holds, 0)];
+            copied.add(shared, [], [seat(8, both, wants, NEVER_REFUSED)]);
+            let cycles = search(Due::All, &copied, |_| Rule::default(), |_| 0);
+            let victims: Vec<Option<u32>> =
+                cycles.iter().map(|cycle| Some(cycle.waits[cycle.victim?].waiting.lock.slot())).collect();
+            assert_eq!(victims, [Some(5), None], "{one} {both} {third}: {cycles:#?}");
+            assert!(cycles.iter().all(|cycle| cycle.is_ring && cycle.waits.len() == 2));
+        }
+    }
+
+    /// A queue behind a ring leads there and is on none, and so are two who only wait for one who runs.
+    #[test]
+    fn on_rings_are_those_who_come_back_to_themselves() {
+        let (holds, wants) = ((Some(LockMode::Ex), None), (None, Some(LockMode::Ex)));
+        let mut copied = Copied::default();
+        copied.add([seat(1, 1, holds, 0)], [], [seat(2, 2, wants, 0), seat(3, 3, wants, 0)]);
+        copied.add([seat(4, 2, holds, 0)], [], [seat(5, 1, wants, 0), seat(6, 4, wants, 0)]);
+        copied.add([seat(7, 9, holds, 0)], [], [seat(8, 5, wants, 0), seat(9, 6, wants, 0)]);
+        let graph = Graph::new(&copied);
+        let everything: Vec<Node> = graph.everything();
+        let look = Look::new(&graph, &everything);
+        let on_rings = look.on_rings();
+        let nodes = look.nodes.iter().zip(&on_rings).filter(|(_, is)| **is).map(|(node, _)| *node);
+        let slots = nodes.filter_map(|node| graph.seat(node)).map(|seat| copied.seats[seat].lock.slot());
+        let mut slots: Vec<u32> = slots.collect();
+        slots.sort_unstable();
+        assert_eq!(slots, [2, 5]);
+        assert_eq!(on_rings.iter().filter(|is| **is).count(), 4, "two requests and their parties");
+    }
 }

@@ -26,6 +26,12 @@ fn youth(seat: &Seat) -> Reverse<(Instant, Stamp, Option<SessionId>, LockId)> {
     Reverse((seat.since, seat.stamp, seat.party.map(|party| party.session), seat.lock))
 }
 
+/// D4: may this request be refused at all?
+pub(super) fn may_go(seat: &Seat, rule_of: impl Fn(LockspaceId) -> Rule) -> bool {
+    let counts = !seat.flags.contains(Flags::NODLCKWT);
+    counts && rule_of(seat.lockspace).victim != VictimRule::ReportOnly && seat.priority != NEVER_REFUSED
+}
+
 /// D4: which of the waits goes; none if all are spared.
 pub(super) fn choose(
     waits: &[Wait],
@@ -33,10 +39,7 @@ pub(super) fn choose(
     locks_of: impl Fn(SessionId) -> u32,
 ) -> Option<usize> {
     let rule = |wait: &Wait| rule_of(wait.waiting.lockspace).victim;
-    let may_go = |wait: &Wait| {
-        let counts = !wait.waiting.flags.contains(Flags::NODLCKWT);
-        counts && rule(wait) != VictimRule::ReportOnly && wait.waiting.priority != NEVER_REFUSED
-    };
+    let may_go = |wait: &Wait| may_go(&wait.waiting, &rule_of);
     // Where lockspaces disagree, the rule that all know decides.
     let by_locks = waits.iter().filter(|wait| may_go(wait)).all(|wait| rule(wait) == VictimRule::FewestLocks);
     let locks = |seat: &Seat| match seat.party {
