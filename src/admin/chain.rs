@@ -159,9 +159,13 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// The owner of a lock, if it is not the session itself.
+/// The owner of a lock, if it is not the session itself: a task of the client library, or a number that somebody chose.
 pub(super) fn owner(lock: &LockView) -> String {
-    if lock.owner == Owner::default() { String::new() } else { format!(" owner {}", lock.owner.token) }
+    match lock.owner.task() {
+        _ if lock.owner == Owner::default() => String::new(),
+        Some(task) => format!(" task {task}"),
+        None => format!(" owner {}", lock.owner.token),
+    }
 }
 
 /// What a root is called where nothing else is said: its session, or the lock if it has none.

@@ -11,16 +11,12 @@ pub(super) fn owner(token: Option<u64>) -> Owner {
     Owner { scope: 0, token: token.unwrap_or_else(current_task) }
 }
 
-/// Tasks are numbered from here, so that none is taken for an owner whose small number somebody chose. Programs that read
-/// numbers as floating point still read all of it.
-const TASKS: u64 = 1 << 48;
-
 /// The number of the task of the runtime that runs now; 0 outside of any. The numbers of tasks that live at one time differ
 /// within a process, whatever runtimes it has.
 fn current_task() -> u64 {
     // The runtime shows a task's number, and gives it in no other way.
     let number = tokio::task::try_id().and_then(|id| id.to_string().parse::<u64>().ok());
-    number.map_or(0, |number| TASKS.saturating_add(number))
+    number.map_or(0, |number| Owner::TASKS.saturating_add(number))
 }
 
 #[cfg(test)]
@@ -35,7 +31,8 @@ mod tests {
             tokio::spawn(async { (owner(None).token, owner(Some(7)).token) }),
         );
         let (one, other) = (one.unwrap(), other.unwrap());
-        assert!(one.0 > TASKS && other.0 > TASKS && one.0 != other.0, "{one:?} {other:?}");
+        let is_task = |token| Owner { scope: 0, token }.task().is_some_and(|task| task > 0);
+        assert!(is_task(one.0) && is_task(other.0) && one.0 != other.0, "{one:?} {other:?}");
         assert_eq!(one.0, one.1, "a task has one number");
         assert_eq!(other.1, 7);
     }

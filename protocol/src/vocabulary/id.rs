@@ -124,6 +124,18 @@ pub struct Owner {
     pub token: u64,
 }
 
+impl Owner {
+    /// Clients that number their tasks themselves begin here, so that none is taken for an owner whose small number
+    /// somebody chose. Programs that read numbers as floating point still read all of it.
+    pub const TASKS: u64 = 1 << 48;
+
+    /// The number of the task that this is, by that convention.
+    #[must_use]
+    pub fn task(self) -> Option<u64> {
+        self.token.checked_sub(Owner::TASKS)
+    }
+}
+
 /// A lockspace: a naming scope with a policy. 0 is `default`, which always exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LockspaceId(pub u32);
