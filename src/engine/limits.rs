@@ -10,8 +10,13 @@ pub const DEPTH_MAX: u8 = 127;
 /// below a tenth of a millisecond.
 pub const REMOVALS_A_STEP: usize = 256;
 
-/// Locks that one step of a listing looks at.
+/// Locks that a look or a step through a session's locks looks at while it has a shard to itself. More only where one
+/// resource has more, which is looked at whole.
 pub const LOOKED_AT_A_STEP: usize = 2_000;
+
+/// Places that one step of a listing looks at. An answer holds some three hundred locks, and what does not fit is looked
+/// at again for the next one; so more than that would be wasted, besides keeping others waiting.
+pub const LISTED_A_STEP: usize = 256;
 
 /// Locks of a resource, or edges of a lock, that a view shows; the rest is counted.
 pub const SHOWN_MAX: usize = 1_000;

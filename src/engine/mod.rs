@@ -47,7 +47,7 @@ pub mod what_if;
 
 pub use history::{HISTORY_ENTRY_LEN, Recorded};
 pub use input::{Ask, End, Input, LockRef, Under};
-pub use limits::{DEPTH_MAX, LOOKED_AT_A_STEP, Limits, REMOVALS_A_STEP, SHOWN_MAX};
+pub use limits::{DEPTH_MAX, LISTED_A_STEP, LOOKED_AT_A_STEP, Limits, REMOVALS_A_STEP, SHOWN_MAX};
 pub use output::{Output, Said};
 pub use planted::{Mistake, Planted};
 pub use queued::{Queued, WaitEnd, Walk};

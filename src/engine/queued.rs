@@ -42,7 +42,7 @@ pub enum WaitEnd {
 
 impl Shard {
     /// Walks through the resources before `from` in the list of those that have a queue, the last first, whole resources,
-    /// until `at_most` requests were looked at. Notes those queued after `after` and not after `until`, and keeps some of
+    /// as many as have no more than `at_most` requests together, but one at least. Notes those queued after `after` and not after `until`, and keeps some of
     /// them. Says where to go on. A resource may be met twice, none is left out (see [`Shard::copy_queues`]).
     pub fn walk_queues(
         &self,
@@ -53,15 +53,19 @@ impl Shard {
     ) -> usize {
         let mut next = from.min(self.contended.len());
         let mut looked_at = 0;
-        while next > 0 && looked_at < at_most {
+        while next > 0 {
+            let resource = &self.resources[self.contended[next - 1]];
+            if looked_at > 0 && looked_at + resource.queued() as usize > at_most {
+                break;
+            }
             next -= 1;
-            let resource = &self.resources[self.contended[next]];
             let converting = resource.conversion().iter(&self.locks, Which::Queue);
             for slot in converting.chain(resource.waiting().iter(&self.locks, Which::Queue)) {
                 looked_at += 1;
                 self.weigh(slot, (after, until), keep, walk);
             }
         }
+        self.look_at(looked_at);
         next
     }
 

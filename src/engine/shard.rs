@@ -22,7 +22,7 @@ use enq_protocol::vocabulary::{
 };
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use std::collections::VecDeque;
+use std::{cell::Cell, collections::VecDeque};
 
 /// A hash map with a seed that is given: its order never reaches an output, and nothing here iterates over one.
 pub(super) type Map<K, V> = HashMap<K, V, FixedState>;
@@ -98,6 +98,8 @@ pub struct Shard {
     pub(super) history: Recorder,
     /// The bytes of what lies beside slabs and tables (`memory`).
     pub(super) beside: usize,
+    /// Locks that were looked at without changing anything, since this was last asked.
+    pub(super) looked_at: Cell<usize>,
 }
 
 impl Shard {
@@ -133,6 +135,7 @@ impl Shard {
             counts: Statistics::default(),
             history: Recorder::new(limits.history),
             beside: 0,
+            looked_at: Cell::new(0),
         }
     }
 

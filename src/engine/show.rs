@@ -2,7 +2,7 @@
 //! anything.
 
 use super::deadlock::Copied;
-use super::limits::{LOOKED_AT_A_STEP, SHOWN_MAX};
+use super::limits::{LISTED_A_STEP, SHOWN_MAX};
 use super::lock::{At, Lock, LockSlot, Mark, Marks, ResourceSlot, Which};
 use super::shard::Shard;
 use super::time::Instant;
@@ -12,13 +12,23 @@ use enq_protocol::vocabulary::{
 };
 
 impl Shard {
+    /// So many locks were looked at since this was last asked.
+    #[must_use]
+    pub fn take_looked_at(&self) -> usize {
+        self.looked_at.take()
+    }
+
+    pub(super) fn look_at(&self, locks: usize) {
+        self.looked_at.set(self.looked_at.get() + locks);
+    }
+
     /// One lock.
     #[must_use]
     pub fn show_lock(&self, now: Instant, lock: LockId) -> Option<LockView> {
         self.slot_of(lock).map(|slot| self.view(now, slot))
     }
 
-    /// One resource with its queues; at most [`SHOWN_MAX`] locks of it are shown, all are counted.
+    /// One resource with its queues; the first [`SHOWN_MAX`] locks of it are shown, all are counted.
     #[must_use]
     pub fn show_resource(
         &self,
@@ -28,11 +38,12 @@ impl Shard {
     ) -> Option<ResourceView> {
         let slot = self.resource_at(lockspace, path)?;
         let resource = &self.resources[slot];
-        let mut granted: Vec<_> = resource.granted.iter(&self.locks, Which::Queue).collect();
+        let mut granted: Vec<_> = resource.granted.iter(&self.locks, Which::Queue).take(SHOWN_MAX).collect();
         granted.sort_by_key(|slot| self.id_of(*slot));
         let converting = resource.conversion().iter(&self.locks, Which::Queue);
         let waiting = resource.waiting().iter(&self.locks, Which::Queue);
         let all = granted.into_iter().chain(converting).chain(waiting);
+        self.look_at(SHOWN_MAX.min(resource.locks() as usize));
         Some(ResourceView {
             lockspace,
             path: path.to_vec(),
@@ -52,6 +63,7 @@ impl Shard {
         let converting = resource.conversion().iter(&self.locks, Which::Queue);
         let queued = converting.chain(resource.waiting().iter(&self.locks, Which::Queue));
         let mut queued: Vec<LockId> = queued.map(|slot| self.id_of(slot)).collect();
+        self.look_at(queued.len());
         queued.reverse();
         queued
     }
@@ -68,7 +80,7 @@ impl Shard {
         self.edges(now, lock, |copied, own, other| copied.waits_for(other, own))
     }
 
-    /// A part of a listing: looks at no more than [`LOOKED_AT_A_STEP`] slots and says where to go on.
+    /// A part of a listing: looks at no more than [`LISTED_A_STEP`] slots and says where to go on.
     pub fn show_page(
         &self,
         now: Instant,
@@ -76,8 +88,9 @@ impl Shard {
         filter: &LockFilter,
         out: &mut Vec<LockView>,
     ) -> Option<u32> {
-        let to =
-            self.locks.slots().min(from.saturating_add(u32::try_from(LOOKED_AT_A_STEP).unwrap_or(u32::MAX)));
+        let at_most = u32::try_from(LISTED_A_STEP).unwrap_or(u32::MAX);
+        let to = self.locks.slots().min(from.saturating_add(at_most));
+        self.look_at(to.saturating_sub(from) as usize);
         let shown = (from..to).filter_map(|index| self.locks.live_at(index));
         out.extend(shown.filter(|slot| self.is_wanted(now, *slot, filter)).map(|slot| self.view(now, slot)));
         (to < self.locks.slots()).then_some(to)
@@ -89,7 +102,8 @@ impl Shard {
         let Some(resource) = self.resource_at(lockspace, path) else { return false };
         let queues = &self.resources[resource];
         let granted = queues.granted.iter(&self.locks, Which::Queue);
-        let mut holding = granted.chain(queues.conversion().iter(&self.locks, Which::Queue));
+        let holding = granted.chain(queues.conversion().iter(&self.locks, Which::Queue));
+        let mut holding = holding.inspect(|_| self.look_at(1));
         // C5: what a demotion took away is no longer live, though its seq still stands at the lock. E4: nor is what a
         // dead session held.
         let is_live = |marks: Marks| !marks.has(Mark::Spent) && !marks.has(Mark::Delayed);

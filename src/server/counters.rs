@@ -37,6 +37,7 @@ impl House {
         say("enq_memory_bytes{of=\"table\"}", memory.table() as u64);
         say("enq_memory_bytes{of=\"sessions\"}", memory.sessions() as u64);
         say("enq_memory_max_bytes", memory.max() as u64);
+        say("enq_look_locks_max", table.longest_look() as u64);
         let of_server = Limit::ALL.iter().map(|limit| (limit.name(), metrics.reached(*limit)));
         for (limit, count) in of_server.chain(table.reached().all()) {
             say(&format!("enq_limit_reached_total{{limit=\"{limit}\"}}"), count);

@@ -253,7 +253,7 @@ impl Table {
     /// Copies the queues of one hold of a shard, of about so many locks; false when all is copied.
     pub fn copy_part(&self, search: &mut Search, at_most: usize) -> bool {
         let Some((number, from)) = search.next else { return false };
-        let rest = self.cell(number).shard.lock().copy_queues(from, at_most, &mut search.copied);
+        let rest = self.look_into(number, |shard| shard.copy_queues(from, at_most, &mut search.copied));
         search.next = match rest {
             0 => number.checked_add(1).map(|number| (number, usize::MAX)),
             rest => Some((number, rest)),
@@ -396,13 +396,12 @@ impl Table {
 
     /// D5: the two locks of a wait that still stands.
     fn confirm(&self, now: Instant, wait: &Wait) -> Option<WaitView> {
-        let shard = self.cell(wait.waiting.lock.shard()).shard.lock();
-        if !shard.confirms(wait) {
-            return None;
-        }
-        let waiting = shard.show_lock(now, wait.waiting.lock)?;
-        let blocker = shard.show_lock(now, wait.blocker.lock)?;
-        Some(WaitView { waiting, blocker, why: wait.why })
+        self.look_into(wait.waiting.lock.shard(), |shard| {
+            let is_there = shard.confirms(wait);
+            let waiting = is_there.then(|| shard.show_lock(now, wait.waiting.lock)).flatten()?;
+            let blocker = shard.show_lock(now, wait.blocker.lock)?;
+            Some(WaitView { waiting, blocker, why: wait.why })
+        })
     }
 }
 

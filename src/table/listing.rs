@@ -1,8 +1,9 @@
-//! Looking at the table: copies, never handles. A look holds one shard's mutex for at most 2,000 locks, and what it
-//! shows stays below the length of a frame.
+//! Looking at the table: copies, never handles. A look holds one shard's mutex for at most 2,000 locks, a listing for
+//! less (`LISTED_A_STEP`), and only a look at one resource that has more of them for more. What is shown stays below the
+//! length of a frame.
 
 use super::{Scratch, SessionCell, Table};
-use crate::engine::{Input, Instant, Said};
+use crate::engine::{Input, Instant, LISTED_A_STEP, Said};
 use enq_protocol::vocabulary::{
     Edge, LockFilter, LockId, LockPage, LockView, LockspaceId, ResourceName, ResourceView, Seq, SessionId,
     SessionView, Statistics, Status,
@@ -18,8 +19,9 @@ const SESSIONS_MAX: usize = 200;
 /// Locks a part of a listing.
 const LOCKS_MAX: usize = 2_000;
 
-/// How often one part of a listing looks at 2,000 locks, so that a filter that finds nothing still comes back.
-const LOOKS_A_PART: usize = 50;
+/// How many steps one part of a listing takes, through a hundred thousand places, so that a filter that finds nothing
+/// still comes back.
+const LOOKS_A_PART: usize = 100_000 / LISTED_A_STEP;
 
 /// A resource, and who has locks on it.
 #[derive(Clone, Debug)]
@@ -45,7 +47,7 @@ impl Table {
     /// One lock.
     #[must_use]
     pub fn show_lock(&self, now: Instant, lock: LockId) -> Option<LockView> {
-        self.cell(lock.shard()).shard.lock().show_lock(now, lock)
+        self.look_into(lock.shard(), |shard| shard.show_lock(now, lock))
     }
 
     /// One resource with its queues.
@@ -57,7 +59,7 @@ impl Table {
         path: &[ResourceName],
     ) -> Option<ResourceSeen> {
         let number = self.shard_of(lockspace, path.first()?);
-        let mut resource = self.cell(number).shard.lock().show_resource(now, lockspace, path)?;
+        let mut resource = self.look_into(number, |shard| shard.show_resource(now, lockspace, path))?;
         let mut seen = Seen::new(self, now, path.iter().map(|name| name.as_bytes().len() + 1).sum());
         let fitting = resource.locks.iter().take_while(|view| seen.takes(view)).count();
         resource.locks.truncate(fitting);
@@ -67,14 +69,14 @@ impl Table {
     /// What this lock waits for.
     #[must_use]
     pub fn show_blockers(&self, now: Instant, lock: LockId) -> Option<Edges> {
-        let edges = self.cell(lock.shard()).shard.lock().blocked_by(now, lock)?;
+        let edges = self.look_into(lock.shard(), |shard| shard.blocked_by(now, lock))?;
         Some(self.edges(now, edges))
     }
 
     /// What waits for this lock.
     #[must_use]
     pub fn show_blocked(&self, now: Instant, lock: LockId) -> Option<Edges> {
-        let edges = self.cell(lock.shard()).shard.lock().blocking_of(now, lock)?;
+        let edges = self.look_into(lock.shard(), |shard| shard.blocking_of(now, lock))?;
         Some(self.edges(now, edges))
     }
 
@@ -103,7 +105,7 @@ impl Table {
                     page.next = Some(Cursor { shard: number, slot: from }.number());
                     return page;
                 }
-                slot = self.cell(number).shard.lock().show_page(now, from, filter, &mut found);
+                slot = self.look_into(number, |shard| shard.show_page(now, from, filter, &mut found));
                 looks += usize::from(slot.is_some());
                 for view in found.drain(..) {
                     weight += weight_of(&view);
@@ -177,7 +179,7 @@ impl Table {
     pub fn is_live(&self, lockspace: LockspaceId, path: &[ResourceName], seq: Seq) -> bool {
         path.first().is_some_and(|root| {
             let number = self.shard_of(lockspace, root);
-            self.cell(number).shard.lock().is_live(lockspace, path, seq)
+            self.look_into(number, |shard| shard.is_live(lockspace, path, seq))
         })
     }
 

@@ -106,8 +106,8 @@ impl Table {
         };
         let mut from = usize::MAX;
         while from > 0 {
-            let shard = self.cell(number).shard.lock();
-            from = shard.walk_queues((from, LOOKED_AT_A_STEP), (window.until, until), keep, &mut walk);
+            let (part, times) = ((from, LOOKED_AT_A_STEP), (window.until, until));
+            from = self.look_into(number, |shard| shard.walk_queues(part, times, keep, &mut walk));
         }
         // Whoever is queued from now on is due later than whoever was before.
         let first = walk.later.unwrap_or(now);
@@ -136,12 +136,10 @@ impl Table {
 
     /// Who waits there and who is in the way, if it still waits.
     fn explain_wait(&self, now: Instant, queued: &Queued) -> Option<LongWait> {
-        let (lock, edges) = {
-            let shard = self.cell(queued.lock.shard()).shard.lock();
+        let (lock, (edges, total)) = self.look_into(queued.lock.shard(), |shard| {
             let lock = shard.show_lock(now, queued.lock).filter(|view| view.stamp == queued.stamp)?;
-            (lock, shard.blocked_by(now, queued.lock)?)
-        };
-        let (edges, total) = edges;
+            Some((lock, shard.blocked_by(now, queued.lock)?))
+        })?;
         let whose = |view: &LockView| view.session.and_then(|session| self.show_session(now, session));
         let in_the_way = edges.into_iter().take(IN_THE_WAY).map(|edge| {
             let session = whose(&edge.lock);

@@ -19,6 +19,8 @@ mod memory;
 mod notices;
 mod reached;
 mod route;
+#[cfg(test)]
+mod scene;
 mod sessions;
 mod spaces;
 mod waits;
@@ -42,7 +44,7 @@ use parking_lot::Mutex;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
 };
@@ -68,6 +70,9 @@ pub struct Table {
     recovering_until: Option<Instant>,
     memory: Arc<Memory>,
     reached: Reached,
+    waits: waits::Shared,
+    /// Locks that were looked at while a shard was held for it, at most.
+    longest_look: AtomicUsize,
 }
 
 /// One shard, and when it wants to be visited although nobody asks it anything.
@@ -160,6 +165,8 @@ impl Table {
             recovering_until: setting.recovering_until,
             memory,
             reached: Reached::default(),
+            waits: waits::Shared::default(),
+            longest_look: AtomicUsize::new(0),
         }
     }
 
@@ -219,6 +226,24 @@ impl Table {
     /// The first one that does not hold, in words.
     pub fn check(&self) -> Result<(), String> {
         self.shards.iter().try_for_each(|cell| cell.shard.lock().check())
+    }
+
+    /// The most locks that were ever looked at while a shard was held for a look.
+    #[must_use]
+    pub fn longest_look(&self) -> usize {
+        self.longest_look.load(Ordering::Relaxed)
+    }
+
+    /// Holds one shard to look at something, and counts at how many locks.
+    fn look_into<T>(&self, number: u8, look: impl FnOnce(&Shard) -> T) -> T {
+        let shard = self.cell(number).shard.lock();
+        let seen = look(&shard);
+        let looked_at = shard.take_looked_at();
+        drop(shard);
+        if looked_at > self.longest_look() {
+            self.longest_look.fetch_max(looked_at, Ordering::Relaxed);
+        }
+        seen
     }
 
     fn cell(&self, number: u8) -> &ShardCell {

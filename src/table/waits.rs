@@ -8,7 +8,7 @@ use super::{
     listing::{Seen, WEIGHT_MAX},
 };
 use crate::engine::{
-    Instant, LOOKED_AT_A_STEP,
+    Instant, LOOKED_AT_A_STEP, Shard,
     deadlock::{Copied, Cycle, Due, Line, Picture, Rule, Seat, picture, search},
     what_if::{Foregrant, PLAYED_MAX},
 };
@@ -16,10 +16,35 @@ use enq_protocol::vocabulary::{
     ForeseenGrant, ForeseenView, LockId, LockView, StandingView, Status, WaitLine, WaitsFrom, WaitsView,
     WhatIf,
 };
-use std::collections::BTreeMap;
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
 
 /// About how many bytes a wait takes in an answer.
 const WAIT_WEIGHT: usize = 21;
+
+/// All queues as they were copied, and the deadlocks in them.
+#[derive(Debug)]
+struct Snapshot {
+    copied: Copied,
+    cycles: Vec<Cycle>,
+}
+
+/// What those who ask at one time share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Snapshots that were begun.
+    begun: AtomicU64,
+    /// Who waits for one.
+    asking: AtomicUsize,
+    /// The last one with its number, while somebody may want it.
+    last: Mutex<Option<(u64, Arc<Snapshot>)>>,
+}
 
 impl Table {
     /// Who waits for whom, from these requests on, as much of it as fits into an answer.
@@ -33,34 +58,58 @@ impl Table {
         if let Some(session) = from.session {
             self.session(session).ok_or(Status::NoSuchSession)?;
         }
-        let mut copied = Copied::default();
-        for number in 0..=u8::MAX {
-            self.copy_queues(number, &mut copied);
-        }
-        let mut cycles = search(Due::All, &copied, |_| Rule::default(), |_| 0);
-        cycles.retain(|cycle| self.still_stands(cycle));
+        let Snapshot { copied, cycles } = &*self.snapshot();
         let begins = |seat: &Seat| {
             from.lockspace.is_none_or(|lockspace| seat.lockspace == lockspace)
                 && from.lock.is_none_or(|lock| seat.lock == lock)
                 && from.session.is_none_or(|session| seat.party.map(|party| party.session) == Some(session))
         };
         let max = usize::try_from(max).unwrap_or(usize::MAX);
-        let picture = picture(&copied, &cycles, begins, max);
+        let picture = picture(copied, cycles, begins, max);
         Ok(self.view_of(now, &picture))
+    }
+
+    /// Who waits for whom everywhere, as it is now: not begun before this was called. One at a time is made; whoever comes
+    /// meanwhile waits for the next one, and shares it with all who do. So many who look cost what one does.
+    fn snapshot(&self) -> Arc<Snapshot> {
+        let shared = &self.waits;
+        let begun_before = shared.begun.load(Ordering::SeqCst);
+        shared.asking.fetch_add(1, Ordering::SeqCst);
+        let mut last = shared.last.lock();
+        shared.asking.fetch_sub(1, Ordering::SeqCst);
+        let known = last.take().filter(|(number, _)| *number > begun_before);
+        let (number, snapshot) = known.unwrap_or_else(|| {
+            let number = shared.begun.fetch_add(1, Ordering::SeqCst) + 1;
+            (number, Arc::new(self.draw_snapshot()))
+        });
+        // Kept only for those who wait for it.
+        if shared.asking.load(Ordering::SeqCst) > 0 {
+            *last = Some((number, Arc::clone(&snapshot)));
+        }
+        snapshot
+    }
+
+    fn draw_snapshot(&self) -> Snapshot {
+        let mut copied = Copied::default();
+        for number in 0..=u8::MAX {
+            self.copy_queues(number, &mut copied);
+        }
+        let mut cycles = search(Due::All, &copied, |_| Rule::default(), |_| 0);
+        cycles.retain(|cycle| self.still_stands(cycle));
+        Snapshot { copied, cycles }
     }
 
     /// The queues of one shard, some at a time.
     fn copy_queues(&self, number: u8, copied: &mut Copied) {
         let mut from = usize::MAX;
         while from > 0 {
-            let shard = self.cell(number).shard.lock();
-            from = shard.copy_queues(from, LOOKED_AT_A_STEP, copied);
+            from = self.look_into(number, |shard| shard.copy_queues(from, LOOKED_AT_A_STEP, copied));
         }
     }
 
     /// D5: is it a deadlock, or did it only look like one because the copies were made one after the other?
     fn still_stands(&self, cycle: &Cycle) -> bool {
-        let confirms = |number: u8, wait| self.cell(number).shard.lock().confirms(wait);
+        let confirms = |number: u8, wait| self.look_into(number, |shard| shard.confirms(wait));
         cycle.waits.iter().all(|wait| confirms(wait.waiting.lock.shard(), wait))
     }
 
@@ -106,8 +155,9 @@ impl Table {
         let mut view = ForeseenView { is_complete: true, ..ForeseenView::default() };
         let (mut grants, mut looked_at): (Vec<Foregrant>, usize) = (Vec::new(), 0);
         for number in shards {
-            let excerpt = self.cell(number).shard.lock().excerpt(what, PLAYED_MAX - looked_at);
-            let Some(excerpt) = excerpt else { continue };
+            let begin = |shard: &Shard| shard.begin_excerpt(what, PLAYED_MAX - looked_at);
+            let Some(mut excerpt) = self.look_into(number, begin) else { continue };
+            while self.look_into(number, |shard| shard.go_on_with(&mut excerpt, LOOKED_AT_A_STEP)) {}
             looked_at += excerpt.len();
             let foreseen = excerpt.play();
             view.is_complete &= foreseen.is_complete;
@@ -174,9 +224,13 @@ impl Room<'_> {
 
     /// The lock, if it is still as it was copied.
     fn look(&self, seat: &Seat) -> Option<LockView> {
-        let shard = self.table.cell(seat.lock.shard()).shard.lock();
-        let now = shard.seat_of(seat.lock)?;
-        let is_same = Seat { priority: seat.priority, is_ending: seat.is_ending, ..now } == *seat;
-        is_same.then(|| shard.show_lock(self.now, seat.lock)).flatten()
+        self.table.look_into(seat.lock.shard(), |shard| {
+            let now = shard.seat_of(seat.lock)?;
+            let is_same = Seat { priority: seat.priority, is_ending: seat.is_ending, ..now } == *seat;
+            is_same.then(|| shard.show_lock(self.now, seat.lock)).flatten()
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

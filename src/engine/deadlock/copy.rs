@@ -78,18 +78,6 @@ impl Copied {
         self.seats.len()
     }
 
-    /// Was nothing copied?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.seats.is_empty()
-    }
-
-    /// How many of them wait or convert.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.resources.iter().map(|queues| queues.queued().len()).sum()
-    }
-
     /// D6: when a search may find something new among those that wait now; nothing if nobody waits.
     #[must_use]
     pub fn next_search(&self, now: Instant, rule_of: impl Fn(LockspaceId) -> Rule) -> Option<Instant> {
@@ -178,7 +166,7 @@ impl Shard {
     }
 
     /// Copies the queues of the resources before `from` in the list of those that have any, the last first, whole
-    /// resources, until `at_most` locks are copied or none is left. Says where to go on.
+    /// resources, as many as have no more than `at_most` locks together, but one at least. Says where to go on.
     ///
     /// From the end: a resource that leaves the list is replaced by the last one, which was copied before, so that none
     /// is missed that has a queue throughout. One may be copied twice; that adds nothing that is not confirmed.
@@ -186,9 +174,14 @@ impl Shard {
     pub fn copy_queues(&self, from: usize, at_most: usize, into: &mut Copied) -> usize {
         let before = into.seats.len();
         let mut next = from.min(self.contended.len());
-        while next > 0 && into.seats.len() - before < at_most {
+        while next > 0 {
+            let slot = self.contended[next - 1];
+            let copied = into.seats.len() - before;
+            if copied > 0 && copied + self.resources[slot].locks() as usize > at_most {
+                break;
+            }
             next -= 1;
-            self.copy_resource(self.contended[next], into);
+            self.copy_resource(slot, into);
         }
         next
     }
@@ -215,6 +208,7 @@ impl Shard {
     /// Copies one resource, whole.
     pub(in super::super) fn copy_resource(&self, slot: ResourceSlot, into: &mut Copied) {
         let resource = &self.resources[slot];
+        self.look_at(resource.locks() as usize);
         into.planted = self.limits.planted;
         let seats = |queue: List| queue.iter(&self.locks, Which::Queue).map(|slot| self.seat(slot));
         into.add(seats(resource.granted), seats(resource.conversion()), seats(resource.waiting()));

@@ -2,14 +2,15 @@
 
 use super::super::{
     limits::Limits,
-    lock::{At, List, Lock, LockSlot, Mark, ResourceSlot, SessionSlot, Which},
+    lock::{At, Lock, LockSlot, Mark, ResourceSlot, SessionSlot, Which},
     shard::{Map, Shard, map},
     time::Instant,
     tree::Above,
 };
 use super::Ends;
 use enq_protocol::vocabulary::{
-    Fence, Flags, LockId, LockspaceId, ModeSet, Policy, ResourceName, SessionId, Stamp, WhatIf,
+    Fence, Flags, LockId, LockspaceId, ModeSet, Place as Moment, Policy, ResourceName, SessionId, Stamp,
+    WhatIf,
 };
 
 /// A lock as it was copied.
@@ -53,8 +54,23 @@ pub struct Excerpt {
     own: Vec<LockSlot>,
     what: WhatIf,
     locks: usize,
+    /// How many locks there may be.
+    room: usize,
+    /// What is looked at next.
+    next: Option<Next>,
+    /// The last step of the shard: after another one its slots are not what they were.
+    moment: Moment,
     /// Is everything here that is concerned?
     pub(super) is_whole: bool,
+}
+
+/// Where the copying goes on.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// A lock without session that is released.
+    Orphan(LockSlot),
+    /// This lock of its session, or the locks of the level below it; only what stands on the other one, if there is one.
+    Of { session: SessionSlot, depth: usize, lock: Option<LockSlot>, root: Option<LockSlot> },
 }
 
 /// The fresh shard.
@@ -73,12 +89,11 @@ pub(super) struct Seat {
 }
 
 impl Shard {
-    /// Copies the resources on which something would end, whole, as far as there is room for their locks. None if
-    /// nothing of it is in this shard.
+    /// Begins to copy the resources on which something would end, whole, as far as there is room for their locks. None
+    /// if nothing of it is in this shard.
     #[must_use]
-    pub fn excerpt(&self, what: WhatIf, room: usize) -> Option<Excerpt> {
-        let own = self.own(what)?;
-        let mut excerpt = Excerpt {
+    pub fn begin_excerpt(&self, what: WhatIf, room: usize) -> Option<Excerpt> {
+        Some(Excerpt {
             number: self.number(),
             limits: self.limits,
             epoch: self.epoch,
@@ -91,36 +106,72 @@ impl Shard {
             own: Vec::new(),
             what,
             locks: 0,
+            room,
+            next: Some(self.first_of(what)?),
+            moment: self.place(),
             // An end that is under way changes the queues as it goes on.
             is_whole: !self.has_ending(),
-        };
-        for slot in &own {
-            let resource = self.locks[*slot].resource;
-            let at = self.copy_place(resource, &mut excerpt);
-            if excerpt.places[at].locks.is_empty() {
-                self.copy_locks(resource, at, room, &mut excerpt);
-            }
-        }
-        excerpt.own = own;
-        Some(excerpt)
+        })
     }
 
-    /// The locks that would end here.
-    fn own(&self, what: WhatIf) -> Option<Vec<LockSlot>> {
+    fn first_of(&self, what: WhatIf) -> Option<Next> {
         let (session, root) = match what {
             WhatIf::Ended(session) => (*self.sessions.get(&session)?, None),
             WhatIf::Released(lock) => {
                 let slot = self.slot_of(lock)?;
                 match self.locks[slot].session {
                     Some(session) => (session, Some(slot)),
-                    None => return Some(vec![slot]),
+                    None => return Some(Next::Orphan(slot)),
                 }
             }
         };
-        let levels = self.attendances[session].levels.iter();
-        let all = levels.flat_map(|level: &List| level.iter(&self.locks, Which::Session));
-        let ends = |slot: &LockSlot| root.is_none_or(|root| *slot == root || self.is_below(*slot, root));
-        Some(all.filter(ends).collect())
+        let lock = self.attendances[session].levels.first().and_then(|level| level.head);
+        Some(Next::Of { session, depth: 0, lock, root })
+    }
+
+    /// Goes on with it, looking at no more than so many locks, unless one resource has more: those that would end, and
+    /// those on their resources. False when that was all, or when the shard has made a step since it was begun, and the
+    /// rest is left out.
+    #[must_use]
+    pub fn go_on_with(&self, excerpt: &mut Excerpt, at_most: usize) -> bool {
+        if excerpt.moment != self.place() {
+            excerpt.is_whole &= excerpt.next.take().is_none();
+        }
+        let mut looked_at = 0;
+        while let Some(next) = excerpt.next {
+            let ends = match next {
+                Next::Orphan(slot) => Some(slot),
+                Next::Of { lock, root, .. } => {
+                    lock.filter(|slot| root.is_none_or(|root| *slot == root || self.is_below(*slot, root)))
+                }
+            };
+            let place = ends.map(|slot| self.locks[slot].resource);
+            let locks =
+                place.filter(|place| !excerpt.has(*place)).map_or(0, |place| self.resources[place].locks());
+            let locks = locks as usize;
+            if looked_at > 0 && looked_at + 1 + locks > at_most {
+                break;
+            }
+            excerpt.next = self.after(next);
+            looked_at += 1;
+            excerpt.own.extend(ends);
+            if let Some(place) = place.filter(|place| !excerpt.has(*place)) {
+                let at = self.copy_place(place, excerpt);
+                looked_at += self.copy_locks(place, at, excerpt);
+            }
+        }
+        self.look_at(looked_at);
+        excerpt.next.is_some()
+    }
+
+    fn after(&self, next: Next) -> Option<Next> {
+        let Next::Of { session, depth, lock, root } = next else { return None };
+        if let Some(lock) = lock.and_then(|slot| self.locks[slot].after(Which::Session)) {
+            return Some(Next::Of { session, depth, lock: Some(lock), root });
+        }
+        let depth = depth + 1;
+        let level = self.attendances[session].levels.get(depth)?;
+        Some(Next::Of { session, depth, lock: level.head, root })
     }
 
     /// The place of a resource, without its locks, below those of the ones above it.
@@ -150,12 +201,13 @@ impl Shard {
         into.place_of(resource).expect("its place is known or was just made")
     }
 
-    fn copy_locks(&self, resource: ResourceSlot, at: usize, room: usize, into: &mut Excerpt) {
+    /// Copies the locks of a resource, unless there is no room. Says how many.
+    fn copy_locks(&self, resource: ResourceSlot, at: usize, into: &mut Excerpt) -> usize {
         let queues = &self.resources[resource];
         let len = queues.locks() as usize;
-        if into.locks + len > room {
+        if into.locks + len > into.room {
             into.is_whole = false;
-            return;
+            return 0;
         }
         into.locks += len;
         let all = [queues.granted, queues.conversion(), queues.waiting()].into_iter();
@@ -168,6 +220,7 @@ impl Shard {
             let copy = Copy { slot, id: self.id_of(slot), lock: lock.clone(), goes_on };
             into.places[at].locks.push(copy);
         }
+        len
     }
 }
 
@@ -182,6 +235,11 @@ impl Excerpt {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.locks == 0
+    }
+
+    /// Are the locks of this resource copied?
+    fn has(&self, resource: ResourceSlot) -> bool {
+        self.place_of(resource).is_some_and(|at| !self.places[at].locks.is_empty())
     }
 
     fn place_of(&self, resource: ResourceSlot) -> Option<usize> {

@@ -1,11 +1,12 @@
 //! What if: which locks would be granted if a session died or a lock were released.
 //!
-//! Nothing is reasoned about here. The resources concerned are copied, each whole and all at one moment, into an
-//! [`Excerpt`]; a fresh shard is filled with them, queue by queue in their order; then that shard is told of the end by
-//! the same inputs as the real one would be, and says whom it grants.
+//! Nothing is reasoned about here. The resources concerned are copied, each whole and all as they stood at one moment,
+//! into an [`Excerpt`]; a fresh shard is filled with them, queue by queue in their order; then that shard is told of the
+//! end by the same inputs as the real one would be, and says whom it grants.
 //!
-//! The real shard is only read. What is left out: resources for which there is no room, and where a path goes on that
-//! would be granted here. Both are said.
+//! The real shard is only read, a part at a time; what it has begun to do between two parts ends the copying. What is
+//! left out: resources that were not copied by then or for which there is no room, and where a path goes on that would be
+//! granted here. All that is said.
 
 mod excerpt;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What is foreseen is what happens: random tables, and then the real end on a copy of the whole shard.
 
 use super::super::{Ask, Input, Instant, Limits, LockRef, Output, Said, Shard, Under};
-use super::{End, Foreseen, PLAYED_MAX};
+use super::{End, Excerpt, Foreseen, PLAYED_MAX};
 use enq_protocol::vocabulary::{
     ConversionDeadlock, Flags, Handle, LockId, LockMode, LockspaceId, Owner, Policy, Queue, ResourceName,
     SessionId, WhatIf,
@@ -30,6 +30,13 @@ impl Dice {
 }
 
 const SPACE: LockspaceId = LockspaceId(0);
+
+/// Copies what is concerned, so many locks at a time.
+fn excerpt(shard: &Shard, what: WhatIf, room: usize, at_most: usize) -> Option<Excerpt> {
+    let mut excerpt = shard.begin_excerpt(what, room)?;
+    while shard.go_on_with(&mut excerpt, at_most) {}
+    Some(excerpt)
+}
 
 struct Scene {
     shard: Shard,
@@ -189,7 +196,8 @@ impl Scene {
     }
 
     fn foreseen(&self, what: WhatIf) -> Foreseen {
-        let excerpt = self.shard.excerpt(what, PLAYED_MAX);
+        // In parts of any size.
+        let excerpt = excerpt(&self.shard, what, PLAYED_MAX, 1 + self.locks.len() % 7);
         excerpt.map_or(Foreseen { grants: Vec::new(), is_complete: true }, |excerpt| excerpt.play())
     }
 }
@@ -256,19 +264,19 @@ fn what_has_no_room_is_not_played() {
     }
     enq(1, &b);
     enq(6, &b);
-    let excerpt = shard.excerpt(WhatIf::Ended(SessionId(1)), 4).unwrap();
-    assert_eq!(excerpt.len(), 2, "the five of the first resource do not fit");
-    let foreseen = excerpt.play();
+    let cut = excerpt(&shard, WhatIf::Ended(SessionId(1)), 4, 100).unwrap();
+    assert_eq!(cut.len(), 2, "the five of the first resource do not fit");
+    let foreseen = cut.play();
     assert!(!foreseen.is_complete);
     assert_eq!(foreseen.grants.len(), 1);
-    let whole = shard.excerpt(WhatIf::Ended(SessionId(1)), 7).unwrap();
+    let whole = excerpt(&shard, WhatIf::Ended(SessionId(1)), 7, 100).unwrap();
     assert_eq!(whole.len(), 7);
     let foreseen = whole.play();
     assert!(foreseen.is_complete);
     assert_eq!(foreseen.grants.len(), 2);
     let waits = shard.show_lock(Instant::START, foreseen.grants[0].lock).unwrap();
     assert_eq!((waits.queue, waits.session), (Queue::Waiting, Some(SessionId(2))), "it still waits");
-    assert!(shard.excerpt(WhatIf::Ended(SessionId(9)), 7).is_none(), "it has no lock here");
+    assert!(excerpt(&shard, WhatIf::Ended(SessionId(9)), 7, 100).is_none(), "it has no lock here");
 }
 
 /// P3: a path that is let through here may have to wait further down, which nobody knows.
@@ -284,7 +292,7 @@ fn a_path_that_goes_on_is_not_the_whole_story() {
     let ask_path = ask(2, LockMode::Pr);
     let input = Input::EnqPath { ask: ask_path, handles: &handles, lockspace: SPACE, path: &path };
     shard.step(Instant::START, input, &mut out);
-    let foreseen = shard.excerpt(WhatIf::Ended(SessionId(1)), PLAYED_MAX).unwrap().play();
+    let foreseen = excerpt(&shard, WhatIf::Ended(SessionId(1)), PLAYED_MAX, 100).unwrap().play();
     assert_eq!(foreseen.grants.iter().map(|grant| grant.mode).collect::<Vec<_>>(), [LockMode::Cr]);
     assert!(!foreseen.is_complete);
 }

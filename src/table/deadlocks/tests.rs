@@ -2,86 +2,15 @@
 
 use super::*;
 use crate::{
-    engine::{Ask, Limits, Under, session::Call},
-    table::{About, Request, SessionCell, Setting},
+    engine::session::Call,
+    table::{
+        SessionCell,
+        scene::{Scene, Wish, ms},
+    },
 };
-use enq_protocol::vocabulary::{Flags, Handle, LockMode, Owner, ResourceName, VictimRule};
-
-/// A table, its sessions, and what the time is.
-struct Scene {
-    table: Table,
-    now: Instant,
-    scratch: Scratch,
-}
-
-fn ms(ms: u32) -> Instant {
-    Instant::START.after_ms(ms)
-}
-
-/// What is asked: which session and owner, its number for the lock, the resource, the priority.
-#[derive(Clone, Copy)]
-struct Wish<'a> {
-    cell: &'a SessionCell,
-    owner: u32,
-    handle: u32,
-    name: &'a str,
-    priority: u8,
-}
+use enq_protocol::vocabulary::{ResourceName, VictimRule};
 
 impl Scene {
-    fn new() -> Scene {
-        let table = Table::new(&Setting {
-            epoch: 1,
-            limits: Limits::default(),
-            window_requests: u32::MAX,
-            window_bytes: u32::MAX,
-            route_key: [0; 16],
-            hash_seed: 0,
-            recovering_until: None,
-        });
-        Scene { table, now: Instant::START, scratch: Scratch::default() }
-    }
-
-    fn session(&self, purpose_len: usize) -> Arc<SessionCell> {
-        let about = About {
-            name: "s".into(),
-            purpose: "p".repeat(purpose_len),
-            host: String::new(),
-            pid: 0,
-            peer: String::new(),
-            ttl_ms: 60_000,
-            bound: false,
-            secret: [0; 16],
-            orphan_key: Box::default(),
-        };
-        self.table.open_session(self.now, about)
-    }
-
-    fn execute(&mut self, cell: &SessionCell, call: Call<'_>) {
-        let mut register = cell.in_half.lock();
-        let request = Request { number: register.last() + 1, len: 1 };
-        register.number(request.number, 0).unwrap();
-        self.table.execute(self.now, (cell, &mut register), request, call, &mut self.scratch);
-        cell.publish(&register);
-    }
-
-    /// Asks for EX.
-    fn ask(&mut self, wish: Wish<'_>) {
-        let ask = Ask {
-            session: wish.cell.id,
-            mode: LockMode::Ex,
-            flags: Flags::NONE,
-            owner: Owner { scope: 0, token: wish.owner.into() },
-            timeout_ms: None,
-            priority: wish.priority,
-            reason: b"",
-        };
-        let name = ResourceName::new(wish.name.as_bytes()).unwrap();
-        let under = Under::Lockspace(LockspaceId::default());
-        let handle = Handle::new(wish.handle).unwrap();
-        self.execute(wish.cell, Call::Lock(Input::Enq { ask, handle, under, name: &name }));
-    }
-
     /// A ring: each has a resource and waits for that of the next. The last one asks last.
     fn ring(&mut self, name: &str, members: &[Wish<'_>]) {
         let name = |at: usize| format!("{name}.{}", at % members.len());
