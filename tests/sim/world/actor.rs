@@ -5,7 +5,7 @@ use super::client::{Client, Doing, Held, meanwhile};
 use super::clock::{MS, SECOND, Time};
 use super::options::Options;
 use super::register::{Deed, Token};
-use enq_protocol::vocabulary::{Flags, LockMode, LockspaceId, Owner, ResourceName};
+use enq_protocol::vocabulary::{Flags, LockMode, LockspaceId, NEVER_REFUSED, Owner, ResourceName};
 use enq_protocol::wire::{Convert, Deq, Enq, EnqPath, Look};
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _, seq::IteratorRandom as _};
 use std::time::Duration;
@@ -125,13 +125,25 @@ fn some_owner(client: &Client, stage: &mut Stage<'_>) -> Option<Owner> {
 }
 
 fn priority(stage: &mut Stage<'_>) -> u8 {
-    if stage.options.taste.priorities { stage.random.random_range(0..3) } else { 0 }
+    let taste = &stage.options.taste;
+    let (priorities, hints) = (taste.priorities, taste.hints);
+    if !priorities {
+        return 0;
+    }
+    // A knot of those who are never refused and others may stay, whoever of the others could go.
+    if !hints && stage.chance(15) { NEVER_REFUSED } else { stage.random.random_range(0..3) }
+}
+
+/// Whoever is never refused does not wait for ever.
+fn patience(timeout_ms: Option<u32>, priority: u8) -> Option<u32> {
+    timeout_ms.or((priority == NEVER_REFUSED).then_some(1_500))
 }
 
 fn ask(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
     let place = stage.random.random_range(0..stage.options.resources);
     let (mode, (flags, timeout_ms)) = (stage.mode(), flags(stage));
     let (owner, priority) = (some_owner(client, stage)?, priority(stage));
+    let timeout_ms = patience(timeout_ms, priority);
     let lock = client.next();
     let name = stage.places[place][0].as_bytes();
     let asked = client.peer.enq(lock, |handle| Enq {
@@ -173,6 +185,7 @@ fn ask_path(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
     let depth = stage.random.random_range(2..=3);
     let (mode, (flags, timeout_ms)) = (stage.mode(), flags(stage));
     let (owner, priority) = (some_owner(client, stage)?, priority(stage));
+    let timeout_ms = patience(timeout_ms, priority);
     // Levels are there for other leaves as well.
     let flags = flags.without(Flags::NODLCKBLK);
     let calls: Vec<u64> = (0..depth).map(|_| client.next()).collect();
@@ -221,6 +234,7 @@ fn convert(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
 
 fn convert_to(client: &mut Client, stage: &mut Stage<'_>, lock: u64, wanted: LockMode) -> Option<String> {
     let ((mut flags, timeout_ms), priority) = (flags(stage), priority(stage));
+    let timeout_ms = patience(timeout_ms, priority);
     let may_demote = !flags.contains(Flags::NOQUEUE) && stage.chance(20);
     if may_demote {
         flags |= Flags::CONVDEADLK;

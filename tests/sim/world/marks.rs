@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What each campaign must have reached, and how often in five hundred worlds at least.
-pub(crate) const MARKS: [(&str, u64); 37] = [
+pub(crate) const MARKS: [(&str, u64); 38] = [
     ("CANCELLED", 1_000),
     ("DEADLOCK", 1_000),
     ("HASSUBLOCKS", 20),
@@ -20,6 +20,7 @@ pub(crate) const MARKS: [(&str, u64); 37] = [
     ("a connection was cut", 400),
     ("a conversion victim went back to its old mode", 100),
     ("a deadlock of several parties was broken", 500),
+    ("a deadlock of those who are never refused was told", 5),
     ("a deadlock over two shards was broken", 200),
     ("a deadlock went through a queue", 300),
     ("a grant crossed a cancel", 10),

@@ -94,6 +94,7 @@ impl World {
         let victim = waits().map(|wait| &wait.waiting).find(|lock| Some(lock.lock) == deadlock.refused);
         for (mark, is) in [
             ("a deadlock was broken", victim.is_some()),
+            ("a deadlock of those who are never refused was told", deadlock.refused.is_none()),
             (
                 "a deadlock over two shards was broken",
                 differs(&|wait| wait.waiting.lock.shard() != first.waiting.lock.shard()),

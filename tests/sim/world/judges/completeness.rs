@@ -1,10 +1,13 @@
-//! D6: no set of parties waits for itself for longer than the deadlock wait, and until the search that is due then is over.
+//! D6: no set of parties waits for itself for longer than the deadlock wait, and until the search that is due then is over,
+//! but for those who are never refused (D4).
 //!
 //! The judge asks the oracle about nothing but what has stood for so long: if somebody is stuck by that alone, a deadlock
 //! was there all the time.
 
 use super::super::clock::{MS, Time};
 use super::{Glance, Wrong, queues};
+use crate::oracle::Entry;
+use enq_protocol::vocabulary::NEVER_REFUSED;
 
 /// Between two rounds of the server, and a little.
 const ROUNDS: Time = 30 * MS;
@@ -58,7 +61,8 @@ impl Completeness {
         let mut later = world.clone();
         later.run();
         let stays = |id: u64| later.all().any(|entry| entry.id == id && entry.wanted.is_some());
-        match world.all().find(|entry| stays(entry.id) && world.waits_for_itself(entry.id, false)) {
+        let may_go = |entry: &&Entry| entry.priority != NEVER_REFUSED && stays(entry.id);
+        match world.all().filter(may_go).find(|entry| world.waits_for_itself(entry.id, false)) {
             Some(entry) => Err(format!("D6: {entry:?} has waited for itself for {at_most} ms: {world:?}")),
             None => Ok(()),
         }

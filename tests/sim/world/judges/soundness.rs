@@ -4,7 +4,7 @@
 
 use super::{Glance, Wrong, queues};
 use enq::table::Deadlock;
-use enq_protocol::vocabulary::{Flags, LockId, LockView, Queue, Stamp, WaitView};
+use enq_protocol::vocabulary::{Flags, LockId, LockView, NEVER_REFUSED, Queue, Stamp, WaitView};
 
 /// The request that is about to be refused, as it was when its deadlock was looked at.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl Soundness {
                 return Err(format!("D5: there is no such wait, but {edge:?}: {wait:?}"));
             }
         }
-        let Some(victim) = victim else { return Ok(()) };
+        let Some(victim) = victim else { return Self::are_all_spared(waits) };
         let seen = find(glance, victim).ok_or_else(|| format!("D5: {victim} is not there"))?;
         self.meant = Some((victim, seen.stamp));
         let is_on_it = now.waits_for_itself(victim.0, true);
@@ -48,8 +48,21 @@ impl Soundness {
         Self::is_the_one(waits, seen)
     }
 
-    /// D4: the lowest priority, then the youngest.
+    /// D4: nobody goes where nobody may.
+    fn are_all_spared(waits: &[WaitView]) -> Result<(), Wrong> {
+        let may_go =
+            |lock: &&LockView| !lock.flags.contains(Flags::NODLCKWT) && lock.priority != NEVER_REFUSED;
+        match waits.iter().map(|wait| &wait.waiting).find(may_go) {
+            Some(lock) => Err(format!("D4: {} may go, and nobody does: {waits:#?}", lock.lock)),
+            None => Ok(()),
+        }
+    }
+
+    /// D4: the lowest priority, then the youngest; never one that is spared.
     fn is_the_one(waits: &[WaitView], victim: &LockView) -> Result<(), Wrong> {
+        if victim.priority == NEVER_REFUSED {
+            return Err(format!("D4: {} is spared, and goes: {waits:#?}", victim.lock));
+        }
         let counts = |lock: &&LockView| !lock.flags.contains(Flags::NODLCKWT);
         for other in waits.iter().map(|wait| &wait.waiting).filter(counts) {
             // Ages are in whole milliseconds: those of one are of one age.
