@@ -58,7 +58,7 @@ impl Scene {
     pub(super) fn execute(&mut self, cell: &SessionCell, call: Call<'_>) {
         let mut register = cell.in_half.lock();
         let request = Request { number: register.last() + 1, len: 1 };
-        register.number(request.number, 0).unwrap();
+        register.number(request.number, 0).expect("a test numbers its requests in order");
         self.table.execute(self.now, (cell, &mut register), request, call, &mut self.scratch);
         cell.publish(&register);
     }
@@ -79,9 +79,9 @@ impl Scene {
             priority: wish.priority,
             reason: b"",
         };
-        let name = ResourceName::new(wish.name.as_bytes()).unwrap();
+        let name = ResourceName::new(wish.name.as_bytes()).expect("names of tests are short");
         let under = parent.map_or(Under::Lockspace(LockspaceId::default()), Under::Parent);
-        let handle = Handle::new(wish.handle).unwrap();
+        let handle = Handle::new(wish.handle).expect("handles of tests are not 0");
         self.execute(wish.cell, Call::Lock(Input::Enq { ask, handle, under, name: &name }));
     }
 }
