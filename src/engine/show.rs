@@ -183,7 +183,7 @@ impl Shard {
         let mut copied = Copied::default();
         self.copy_resource(self.locks[self.slot_of(lock)?].resource, &mut copied);
         let own = copied.find(lock)?;
-        let others = (0..copied.len()).filter_map(|other| Some((other, why(&copied, own, other)?)));
+        let others = (0..copied.locks()).filter_map(|other| Some((other, why(&copied, own, other)?)));
         let mut edges = Vec::new();
         let mut total = 0;
         for (other, why) in others {

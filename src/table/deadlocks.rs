@@ -113,7 +113,7 @@ impl Search {
     /// How many locks were copied by now.
     #[must_use]
     pub fn copied(&self) -> usize {
-        self.copied.len()
+        self.copied.locks()
     }
 }
 
@@ -291,7 +291,7 @@ impl Table {
     #[must_use]
     pub fn end_search(&self, search: Search) -> Searched {
         self.deadlocks.records.lock().standing = search.standing;
-        Searched { locks: search.copied.len(), found: search.found }
+        Searched { locks: search.copied.locks(), found: search.found }
     }
 
     /// The deadlocks of before, the latest first.

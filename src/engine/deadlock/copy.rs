@@ -74,7 +74,7 @@ impl Copied {
 
     /// How many locks were copied.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn locks(&self) -> usize {
         self.seats.len()
     }
 

@@ -152,7 +152,7 @@ fn a_shared_picture_is_never_older_than_the_question() {
             let (barrier, cell) = (&barrier, scene.session(0));
             let table = Arc::clone(&scene.table);
             scope.spawn(move || {
-                let mut scene = Scene { table, now: now, scratch: Scratch::default() };
+                let mut scene = Scene { table, now, scratch: Scratch::default() };
                 for round in 0..40 {
                     let name = format!("{looker}-{round}");
                     barrier.wait();
