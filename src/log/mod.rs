@@ -4,6 +4,7 @@
 //! there yet.) Whatever changes the table goes through here; who only looks asks the table.
 
 mod epoch;
+pub mod journal;
 mod survivors;
 mod volatile;
 

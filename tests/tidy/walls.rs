@@ -22,7 +22,7 @@ macro_rules! plain_and {
     };
 }
 
-const ROOMS: [Room; 9] = [
+const ROOMS: [Room; 10] = [
     Room { folder: "protocol/src/vocabulary", may: &["core", "alloc"] },
     Room {
         folder: "protocol/src/wire",
@@ -41,6 +41,13 @@ const ROOMS: [Room; 9] = [
         may: plain_and![
             "std::sync" "std::fs" "std::io" "std::path" "std::env" "std::os" "crate::log" "crate::table" "crate::engine"
             "enq_protocol::vocabulary" "thiserror" "nix" "parking_lot"
+        ],
+    },
+    Room {
+        folder: "src/log/journal",
+        may: plain_and![
+            "std::sync" "std::fs" "std::io" "std::path" "std::os" "std::thread" "std::time::Duration" "std::panic"
+            "crate::log::journal" "thiserror" "nix" "parking_lot" "crc32c"
         ],
     },
     Room {
@@ -141,7 +148,11 @@ fn every_room_imports_only_what_it_may() {
     let mut wrong = Vec::new();
     let crates = crates();
     for room in &ROOMS {
-        for source in sources(&[room.folder]) {
+        // A room within a room has a row of its own.
+        let is_inner = |other: &Room| other.folder.len() > room.folder.len();
+        let inner: Vec<&Room> = ROOMS.iter().filter(|other| is_inner(other)).collect();
+        let is_own = |source: &Source| inner.iter().all(|other| !source.path.starts_with(other.folder));
+        for source in sources(&[room.folder]).into_iter().filter(is_own) {
             for spelled in paths(&source) {
                 let first = spelled.path.split("::").next().unwrap_or_default();
                 let within = |may: &&str| {
