@@ -13,6 +13,7 @@ struct Readme;
 pub mod admin;
 pub mod client;
 pub mod engine;
+pub mod load;
 pub mod log;
 pub mod server;
 pub mod table;

@@ -3,6 +3,8 @@
 //! Nothing here sleeps for a while and hopes: each step waits for a state, with a deadline that ends the test. Processes
 //! of a test are found by a word in their arguments that no other test has.
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/campaign.rs"]
 mod campaign;
 #[path = "cli/codes.rs"]

@@ -3,6 +3,7 @@
 //! Nothing here acts. What is said here is what a user reads, so each sentence is written for him; a verb that is not
 //! there is not named.
 
+mod bench;
 mod deadlocks;
 mod graph;
 mod history;
@@ -18,6 +19,7 @@ use enq_protocol::vocabulary::{LockId, LockMode, SessionId};
 
 use super::duration;
 
+pub use bench::Bench;
 pub use deadlocks::{Deadlocks, DeadlocksVerb};
 pub use graph::Graph;
 pub use history::History;
@@ -72,6 +74,9 @@ pub struct Reach {
         hide_env_values = true
     )]
     pub servers: Vec<String>,
+    /// Did anybody say where, or is it the default?
+    #[arg(skip)]
+    pub is_named: bool,
     /// The lockspace in which names are looked up
     #[arg(
         long,
@@ -160,6 +165,9 @@ pub enum Verb {
     Ping(Output),
     /// Print the server's counters, by the names of MONITOR LOCK
     Stats(Output),
+    /// Drive a server with load: how fast, at what cost, beside a do-nothing echo and a peer
+    #[command(long_about = bench::ABOUT)]
+    Bench(Box<Bench>),
     /// Print the lock modes and which of them go together
     Modes(Output),
     /// Print the version of this command

@@ -3,10 +3,11 @@
 //! `args` says what can be asked, and help, completions and man pages follow from it; `render` and `words` say how
 //! answers look; `exit` how it ends. A verb looks, prints and goes: nothing is kept between two runs, and nothing is
 //! retried behind the user's back. `run` is the one verb that stays, and has a room of its own; so have the verbs that
-//! use a session which a process in the background keeps, `kept`.
+//! use a session which a process in the background keeps, `kept`. `bench` drives servers with the room next door, `load`.
 
 pub mod args;
 mod ask;
+mod bench;
 mod blockers;
 mod chain;
 mod check_token;
@@ -38,7 +39,7 @@ mod words;
 
 use std::{env, ffi::OsString, process::ExitCode};
 
-use clap::{Parser as _, error::ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind, parser::ValueSource};
 
 use self::{
     args::{Enq, Reach, Verb},
@@ -52,9 +53,13 @@ pub fn main() -> ExitCode {
     if let [_, word, inner @ ..] = words.as_slice()
         && word == run::INNER
     {
-        return if inner == [kept::STEP] { kept::keep() } else { run::inner(inner) };
+        return match inner {
+            [step] if step == kept::STEP => kept::keep(),
+            [step] if step == bench::FLOOR => bench::floor(),
+            _ => run::inner(inner),
+        };
     }
-    let done = match Enq::try_parse_from(words) {
+    let done = match parse(words) {
         Ok(Enq { verb: Verb::Run(run), .. }) => return run::run(&run).into(),
         Ok(Enq { reach, verb }) => carry_out(&reach, &verb),
         Err(error) => misunderstood(&error),
@@ -66,6 +71,14 @@ pub fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// What the words say, and whether they or the environment say where the server is.
+fn parse(words: Vec<OsString>) -> Result<Enq, clap::Error> {
+    let matches = Enq::command().try_get_matches_from(words)?;
+    let mut asked = Enq::from_arg_matches(&matches)?;
+    asked.reach.is_named = matches.value_source("servers") != Some(ValueSource::DefaultValue);
+    Ok(asked)
 }
 
 /// The verbs that ask, print and go.
@@ -95,6 +108,7 @@ fn carry_out(reach: &Reach, verb: &Verb) -> Result<(), Failure> {
             Verb::CheckToken(check) => check_token::check_token(reach, check).await,
             Verb::Ping(output) => ping::ping(reach, output.format).await,
             Verb::Stats(output) => stats::stats(reach, output.format).await,
+            Verb::Bench(asked) => bench::bench(reach, asked).await,
             Verb::Modes(output) => modes::modes(output.format),
             Verb::Version(output) => version::version(output.format),
             Verb::Completion(completion) => completion::completion(completion.shell),

@@ -55,7 +55,8 @@ fn json_line(value: &Value) -> Result<(), Failure> {
 }
 
 /// The list as a table, without a frame, as ps(1) prints.
-fn table(columns: &[Column], items: &[Item], wide: bool) -> String {
+#[must_use]
+pub(super) fn table(columns: &[Column], items: &[Item], wide: bool) -> String {
     let shown: Vec<usize> =
         columns.iter().enumerate().filter(|(_, column)| wide || !column.1).map(|(at, _)| at).collect();
     let mut table = Table::new();

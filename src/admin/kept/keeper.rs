@@ -200,7 +200,8 @@ impl Keeper {
             || Failure::usage("the process that the session is to end with is not there", "--parent $$");
         let parent = opening.parent.map(|pid| Parent::of(pid).ok_or_else(gone)).transpose()?;
         let timeout = Duration::from_millis(opening.timeout_ms);
-        let reach = Reach { servers: opening.servers.clone(), space: "default".into(), timeout };
+        let reach =
+            Reach { servers: opening.servers.clone(), space: "default".into(), timeout, is_named: true };
         let connecting = Session::builder(&opening.name)
             .purpose(&opening.purpose)
             .ttl(Duration::from_millis(opening.ttl_ms))
