@@ -54,6 +54,7 @@ pub fn page(command: &Command, name: &str, section: u8) -> String {
     if section == 1 {
         match name {
             "enq-run" => page.push_str(RUN),
+            "enq-bench" => page.push_str(BENCH),
             "enq-session-open" => page.push_str(SESSION_OPEN),
             "enq-lock" | "enq-try" | "enq-convert" => page.push_str(GRANT),
             "enq-deq" | "enq-cancel" | "enq-session-close" => page.push_str(KEPT),
@@ -148,6 +149,41 @@ processes of
 is frozen past the end of the lease; both are killed in the same moment; a program below it runs as another user, such as
 .BR sudo (8),
 and may not be signalled; a process hangs in the kernel and cannot die. For these there are fences.
+"#;
+
+/// What the figures of a load mean, and how some are had.
+const BENCH: &str = r#".SH FIGURES
+.TP
+.B PAIRS/s
+Pairs a second: the median of the rounds. SPREAD is how far the rounds lie apart, from the least to the most, in percent of it.
+.TP
+.BR "x FLOOR" ", " "x PEER" ", " "x FIRST"
+The same as a multiple of the floor's, of the peer's, and of what the first of the works reached.
+.TP
+.BR "CPU us" ", " ABOVE
+Microseconds of processor time of the server a pair, and how many of them are above the floor's.
+.TP
+.BR "P50 us" ", " "P99 us"
+Microseconds until the grant, of half and of 99 in 100 requests. At full speed this says how long the generator's own queue was;
+a latency that means something is had with
+.BR \-\-rate .
+.TP
+.B FIFO
+Whether the lock was handed on in the order in which it was asked for.
+.TP
+.B GENERATOR
+In the wide table: how much of one core the generator took. Near 100 % without
+.BR \-\-rate ,
+it is the generator that is measured.
+.SH EXAMPLES
+.nf
+enq bench \-\-floor \-\-peer redis://127.0.0.1:6379
+enq bench \-\-floor \-\-connections 1,16,64 \-\-depth 1,16
+enq bench \-\-floor \-\-points 16x1 \-\-rate 50% \-\-hdr latencies.hlog
+enq bench \-\-names 1000 \-\-zipf 1.1 \-\-modes PR:80,EX:20
+enq bench \-\-floor \-\-points 16x16 \-\-held 10000,1000000
+enq bench \-\-work handoff \-\-connections 2,16,64,1000
+.fi
 "#;
 
 /// What a session for scripts is, and when it ends.

@@ -21,8 +21,8 @@ const HELD_MAX: u32 = 100_000_000;
 const LOCKS_A_SESSION: u32 = 50_000;
 /// Requests in one write: well below any window.
 const BATCH: u32 = 256;
-/// How often the sessions say that they are there: a sixth of their lease.
-const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// How often the sessions say that they are there: well within their lease.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
 
 /// The locks that are held.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! once, and takes in what was read. At full speed and without contention the slots go in step, all answers before the next
 //! requests, so that every server is handed the same batches; where one can wait for another, each goes on by itself.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, time::Duration};
 
 use bytes::BytesMut;
 use enq_protocol::vocabulary::LockMode;
@@ -225,13 +225,14 @@ impl Line {
 
     /// The moment at which the next pair begins or should have begun, unless it is still to come.
     fn due(&self, at: Moment, orders: &Orders) -> Option<Moment> {
-        let due = match orders.pace {
-            Pace::Full => at,
+        match orders.pace {
+            // Each slot does one pair at least, however late this machine lets it begin.
+            Pace::Full => (at < orders.until || self.begun < self.slots.len() as u64).then_some(at),
             Pace::At { first, every } => {
-                first.plus(std::time::Duration::from_nanos(nanoseconds(every, self.begun)))
+                let due = first.plus(Duration::from_nanos(nanoseconds(every, self.begun)));
+                (due <= at && due < orders.until).then_some(due)
             }
-        };
-        (due <= at && due < orders.until).then_some(due)
+        }
     }
 
     /// Will no pair begin any more?

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -185,21 +186,27 @@ impl Drop for Server {
     }
 }
 
-/// Starts a server that says `listening on ADDR` first.
+/// Starts a server that says `listening on ADDR` first. What it says beside that is heard only if it does not start.
 fn listening(what: &str, command: &mut Command) -> Result<(Child, String), LoadError> {
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(LoadError::system(what))?;
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(LoadError::system(what))?;
     let mut line = String::new();
     if let Some(out) = child.stdout.take() {
         BufReader::new(out).read_line(&mut line).map_err(LoadError::system(what))?;
     }
-    match line.trim().strip_prefix("listening on ") {
-        Some(address) => Ok((child, address.to_owned())),
-        None => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(LoadError::Impossible(format!("{what} does not say where it listens")))
-        }
+    let said = child.stderr.take();
+    if let Some(address) = line.trim().strip_prefix("listening on ") {
+        // Read to the end, so that it never waits for a reader; the thread ends with the server.
+        thread::spawn(move || said.map(|mut said| io::copy(&mut said, &mut io::sink())));
+        return Ok((child, address.to_owned()));
     }
+    let _ = child.kill();
+    let _ = child.wait();
+    let mut why = String::new();
+    if let Some(mut said) = said {
+        let _ = said.read_to_string(&mut why);
+    }
+    Err(LoadError::Impossible(format!("{what} does not say where it listens: {}", why.trim())))
 }
 
 fn is_loopback(address: &str) -> bool {

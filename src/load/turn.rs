@@ -20,7 +20,7 @@ use super::{
     processor,
     server::Server,
     tally::{Order, Tally},
-    words::Root,
+    words::{Root, TTL},
     workload::{Names, Workload},
     zipf::{Chance, Draw},
 };
@@ -112,6 +112,11 @@ impl Turn {
     /// # Errors
     /// The first that anything goes wrong.
     pub fn drive(server: &Server, plan: &Plan<'_>) -> Result<Turn, LoadError> {
+        let silence = plan.rate.map_or(0.0, |rate| f64::from(plan.point.connections) / rate);
+        if silence > TTL.as_secs_f64() / 2.0 {
+            let why = "too few pairs for so many connections: their leases would end in between";
+            return Err(LoadError::Impossible(String::from(why)));
+        }
         server.before(plan.root, plan.workload)?;
         let turn = thread::scope(|scope| {
             let (report, reports) = mpsc::channel();

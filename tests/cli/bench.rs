@@ -131,6 +131,7 @@ async fn what_cannot_be_driven_is_said() {
         (&["--peer", "redis://127.0.0.1:1"], 69, "redis"),
         (&["--points", "1x1024", "--work", "path,pipelined-path"], 64, "in flight"),
         (&["-o", "name"], 64, "names"),
+        (&["--points", "16x1", "--rate", "1"], 64, "leases"),
     ] {
         let output = server.done(&[&["bench"], &SHORT[..], arguments].concat()).await;
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", said(&output));

@@ -84,7 +84,7 @@ pub struct Bench {
     pub output: Output,
 }
 
-/// The longest turn: half of the lease that the sessions ask for.
+/// The longest turn: more rounds say more than longer turns.
 const TURN_MAX: Duration = Duration::from_secs(30);
 
 fn turn(text: &str) -> Result<Duration, String> {

@@ -5,17 +5,18 @@
 //! spelled out in `resp`: a library would bring its own connection, with its own queue and its own writes.
 
 mod echo;
-mod enq;
 mod redis;
 pub(super) mod resp;
+mod session;
 
 use bytes::BytesMut;
 use enq_protocol::vocabulary::LockMode;
 
 pub use super::error::Wrong;
 pub use echo::Echo;
-pub use enq::Enq;
 pub use redis::{COMPARE_AND_DELETE, Redis};
+pub use session::Enq;
+pub(super) use session::TTL;
 
 /// The length of a name: what the names of a real application have.
 pub const NAME_LEN: usize = 24;

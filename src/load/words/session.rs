@@ -19,8 +19,8 @@ use super::{
     Handed, Heard, Root, Said, Step, Words, Wrong,
 };
 
-/// The lease of a session whose lease is not the point: longer than any turn.
-const TTL: Duration = Duration::from_secs(60);
+/// The lease of a session whose lease is not the point. Every server grants it, and every request renews it.
+pub(crate) const TTL: Duration = Duration::from_secs(15);
 
 /// What stands below the root of a tree, a name a level.
 const LEVELS: [&[u8]; TREE_DEPTH_MAX as usize] = [
