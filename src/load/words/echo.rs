@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn as_many_bytes_as_were_said_are_the_answers() {
-        for (work, answers) in [(Work::Pair, 1), (Work::PipelinedPath, 4)] {
+        for (work, answers) in [(Work::Pair, 1_u32), (Work::PipelinedPath, 4)] {
             let mut words = Echo::of(Enq::new(Root::of_run(1), &Workload::plain(work)));
             let mut out = BytesMut::new();
             let said = Said { step: Step::Ask, slot: 0, name: 0, mode: LockMode::Ex };
@@ -95,9 +95,9 @@ mod tests {
             let mut heard = Vec::new();
             let mut back = out.split_to(out.len() - 1);
             words.hear(&mut back, &mut heard).unwrap();
-            assert_eq!(heard.len() + 1, answers.try_into().unwrap());
+            assert_eq!(u32::try_from(heard.len() + 1), Ok(answers));
             words.hear(&mut out, &mut heard).unwrap();
-            assert_eq!(heard.len(), answers.try_into().unwrap());
+            assert_eq!(u32::try_from(heard.len()), Ok(answers));
         }
     }
 }
