@@ -244,6 +244,51 @@ fn many_append_and_all_are_found_again() {
     assert_eq!(found, heard.records);
 }
 
+/// Records come while snapshots are taken, segments recycled and spares made, each in a thread of its own.
+#[test]
+fn snapshots_are_taken_while_others_append() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || -> Recovery {
+        let disk = Arc::new(Directory::open(directory.path()).unwrap());
+        Recovery::open(disk, settings(Planted::NONE), ID).unwrap()
+    };
+    let started = open().start().unwrap();
+    drop(started.attempts);
+    let journal = Journal::start(started.writer, Ear::default()).unwrap();
+    std::thread::scope(|scope| {
+        let append = |thread: u8| {
+            let journal = &journal;
+            move || {
+                for _ in 0..100 {
+                    let position = journal.append(&[thread; 300]).unwrap();
+                    journal.wait(position).unwrap();
+                }
+            }
+        };
+        let writers = [1, 2, 3].map(|thread| scope.spawn(append(thread)));
+        while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            let mut snapshot = journal.snapshot(journal.durable()).unwrap();
+            snapshot.add(&snapshot.position().to_le_bytes()).unwrap();
+            snapshot.finish().unwrap();
+            journal.prepare().unwrap();
+        }
+    });
+    journal.close().unwrap();
+    drop(journal);
+    let mut recovery = open();
+    let mut next = 1;
+    if let Some(mut reader) = recovery.snapshot().unwrap() {
+        next = reader.position() + 1;
+        assert_eq!(reader.piece().unwrap(), Some(&(next - 1).to_le_bytes()[..]));
+    }
+    while let Some(batch) = recovery.batch().unwrap() {
+        assert_eq!(batch.first(), next);
+        next = batch.next();
+    }
+    assert_eq!(next, 301);
+    assert!(fs::read_dir(directory.path()).unwrap().count() < 20, "what nobody needs is given up");
+}
+
 #[test]
 fn nobody_is_told_anything_after_a_failure() {
     let disk = Model::default();
