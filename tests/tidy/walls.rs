@@ -22,7 +22,7 @@ macro_rules! plain_and {
     };
 }
 
-const ROOMS: [Room; 10] = [
+const ROOMS: [Room; 11] = [
     Room { folder: "protocol/src/vocabulary", may: &["core", "alloc"] },
     Room {
         folder: "protocol/src/wire",
