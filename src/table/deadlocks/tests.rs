@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::{
-    engine::session::Call,
+    engine::{LockRef, session::Call},
     table::{
         SessionCell,
         scene::{Scene, Wish, ms},
     },
 };
-use enq_protocol::vocabulary::{ResourceName, VictimRule};
+use enq_protocol::vocabulary::{Flags, Handle, LockMode, ResourceName, VictimRule};
 
 impl Scene {
     /// A ring: each has a resource and waits for that of the next. The last one asks last.
@@ -260,4 +260,27 @@ fn a_refusal_is_void_unless_it_names_the_entry_into_the_queue() {
     assert!(!refuse(waits.lock, later), "that is another entry");
     assert!(refuse(waits.lock, waits.stamp));
     assert!(!refuse(waits.lock, waits.stamp), "it has gone");
+}
+
+/// D5, D6: who waited for the grant of a conversion that was refused waits for what it holds, and is found in the search
+/// that follows at once.
+#[test]
+fn a_refused_conversion_is_followed_by_another_search() {
+    for due in [Due::All, Due::At(ms(1_000))] {
+        let mut scene = Scene::new();
+        let (one, other) = (scene.session(0), scene.session(0));
+        let of_one = Wish { cell: &one, owner: 0, handle: 1, name: "a", priority: 0 };
+        let of_other = Wish { cell: &other, priority: 1, ..of_one };
+        scene.ask_for(of_one, LockMode::Cw, None);
+        scene.ask_for(of_other, LockMode::Cw, None);
+        let (session, lock, mode) = (one.id, LockRef::Handle(Handle::new(1).unwrap()), LockMode::Pr);
+        let (flags, timeout_ms, priority, value) = (Flags::NONE, None, 0, None);
+        let convert = Input::Convert { session, lock, mode, flags, timeout_ms, priority, value };
+        scene.execute(&one, Call::Lock(convert));
+        scene.ask_for(Wish { handle: 2, ..of_other }, LockMode::Cr, None);
+        scene.ask_for(Wish { handle: 2, ..of_one }, LockMode::Pr, None);
+        scene.now = ms(1_000);
+        let found: Vec<usize> = scene.search(due).iter().map(|found| found.waits.len()).collect();
+        assert_eq!(found, [2, 1], "{due:?}: the ring, and whom its refusal left waiting for himself");
+    }
 }
