@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 /// The deadlines of a shard, in the order in which they fire: by moment, then by stamp.
 #[derive(Clone)]
 pub(super) struct Deadlines {
-    order: BTreeMap<(Instant, Stamp), LockSlot>,
-    of: Map<LockSlot, (Instant, Stamp)>,
+    pub(super) order: BTreeMap<(Instant, Stamp), LockSlot>,
+    pub(super) of: Map<LockSlot, (Instant, Stamp)>,
 }
 
 impl Deadlines {

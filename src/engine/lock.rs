@@ -1,5 +1,6 @@
 //! A lock, and the list it stands in. A request is a lock from the moment it is queued.
 
+use super::image::{Bad, Image, Reader, Writer, fields, variants};
 use super::resource::Resource;
 use super::shard::Attendance;
 use super::slab::{Slab, Slot};
@@ -55,6 +56,14 @@ impl At {
     }
 }
 
+variants! {
+    At {
+        0 => Waiting { requested },
+        1 => Granted { granted },
+        2 => Converting { granted, requested },
+    }
+}
+
 /// A lock; what is seldom there (reasons, deadlines, values of queued conversions) is kept beside, by slot.
 #[derive(Clone, Debug)]
 pub(super) struct Lock {
@@ -87,6 +96,14 @@ pub(super) struct Lock {
     pub(super) since: Instant,
     pub(super) seq: Seq,
     pub(super) fence: Fence,
+}
+
+// Its session and its neighbours follow from the lists that it is in.
+fields! {
+    Lock {
+        at, priority, told, marks, request, lasting, handle, resource, parent, owner, stamp, since, seq, fence;
+        session: None, sublocks: 0, orphans: 0, in_queue: Links::default(), in_session: Links::default()
+    }
 }
 
 /// What else may be true of a lock.
@@ -130,6 +147,9 @@ impl Marks {
         before
     }
 
+    /// All others say of a lock that it is in one of the tables beside.
+    const IN_IMAGE: [Mark; 5] = [Mark::Intent, Mark::Demoted, Mark::Spent, Mark::ByHandle, Mark::Delayed];
+
     /// These of them.
     pub(super) fn only<const N: usize>(self, marks: [Mark; N]) -> Marks {
         marks.into_iter().fold(Marks::default(), |mut kept, mark| {
@@ -141,6 +161,19 @@ impl Marks {
     /// Takes it away; says whether it was there.
     pub(super) fn take(&mut self, mark: Mark) -> bool {
         self.put(mark, false)
+    }
+}
+
+/// Those that nothing else says.
+impl Image for Marks {
+    fn write(&self, to: &mut Writer) {
+        self.only(Marks::IN_IMAGE).0.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Marks, Bad> {
+        let marks = Marks(u16::read(from)?);
+        from.ensure(marks == marks.only(Marks::IN_IMAGE), "marks that there are not")?;
+        Ok(marks)
     }
 }
 
@@ -230,6 +263,16 @@ impl List {
             Some(after) => locks[after].links(which).before = before,
             None => self.tail = before,
         }
+    }
+
+    /// Is this lock in it? It must be in no other list of that sort.
+    pub(super) fn has(self, locks: &Slab<Lock>, which: Which, slot: LockSlot) -> bool {
+        let lock = &locks[slot];
+        let links = match which {
+            Which::Queue => lock.in_queue,
+            Which::Session => lock.in_session,
+        };
+        links.before.is_some() || self.head == Some(slot)
     }
 
     /// The locks in order.

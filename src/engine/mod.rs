@@ -6,7 +6,7 @@
 //! Read in this order: `time limits input output` (what goes in and out), `slab lock resource tree shard` (the data),
 //! `compat grant enq convert deq cancel value_block blocking fence path undo end orphan` (the rules of `docs/locking.md`,
 //! cited by number), `deadline`, `deadlock` (the search: what is copied, found, confirmed), `session` (the register of one session: numbers, handles, retained answers), `show`,
-//! `what_if` and `invariant` (looking, never changing), `queued` and `history` (long waits, and what happened, for who looks later), `memory` (what all that takes).
+//! `what_if` and `invariant` (looking, never changing), `image` (all of it as bytes, and back), `queued` and `history` (long waits, and what happened, for who looks later), `memory` (what all that takes).
 //!
 //! Nothing in this room reads a clock, knows a socket, spawns a thread, writes a log line or draws a random number.
 
@@ -23,6 +23,7 @@ mod enq;
 mod fence;
 mod grant;
 mod history;
+pub mod image;
 mod input;
 mod invariant;
 mod limits;
@@ -46,6 +47,7 @@ mod value_block;
 pub mod what_if;
 
 pub use history::{HISTORY_ENTRY_LEN, Recorded};
+pub use image::Local;
 pub use input::{Ask, End, Input, LockRef, Under};
 pub use limits::{DEPTH_MAX, LISTED_A_STEP, LOOKED_AT_A_STEP, Limits, REMOVALS_A_STEP, SHOWN_MAX};
 pub use output::{Output, Said};

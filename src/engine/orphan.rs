@@ -24,19 +24,19 @@ use enq_protocol::vocabulary::{
 /// The orphans of one lockspace with one orphan key.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    lockspace: LockspaceId,
-    orphan_key: Box<[u8]>,
+    pub(super) lockspace: LockspaceId,
+    pub(super) orphan_key: Box<[u8]>,
     /// By depth; of one depth in the order in which they became orphans.
-    levels: Vec<List>,
-    locks: u32,
+    pub(super) levels: Vec<List>,
+    pub(super) locks: u32,
 }
 
 /// All orphans of a shard that have an orphan key.
 #[derive(Clone)]
 pub(super) struct Orphans {
-    groups: Slab<Group>,
-    by_orphan_key: Map<(LockspaceId, Box<[u8]>), Slot<Group>>,
-    group_of: Map<LockSlot, Slot<Group>>,
+    pub(super) groups: Slab<Group>,
+    pub(super) by_orphan_key: Map<(LockspaceId, Box<[u8]>), Slot<Group>>,
+    pub(super) group_of: Map<LockSlot, Slot<Group>>,
 }
 
 impl Orphans {

@@ -6,6 +6,7 @@
 use super::enq::{Asked, Spot};
 use super::grant::may_grant_new;
 use super::history::Gone;
+use super::image::{Bad, Image, Reader, Writer, fields};
 use super::input::Ask;
 use super::lock::{At, LockSlot, Mark, ResourceSlot, SessionSlot, Which};
 use super::output::{Output, Said};
@@ -59,6 +60,9 @@ pub(super) struct Level {
     pub(super) lock: LockSlot,
     pub(super) made: bool,
 }
+
+fields! { Path { session, mode, flags, owner, priority, reason, deadline, lockspace, names, handles, levels } }
+fields! { Level { lock, made } }
 
 /// What a handle that the session register gave away leads to.
 #[derive(Clone, Copy, Debug)]

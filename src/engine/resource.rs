@@ -3,6 +3,7 @@
 //! The summaries are what makes a grant cheap: how many locks hold each mode, how many want each mode. They are kept
 //! by the few functions of this file that move a lock in or out, and nowhere else.
 
+use super::image::{Bad, Image, Reader, Writer, fields};
 use super::lock::{At, List, Lock, LockSlot, ResourceSlot, Which};
 use super::slab::Slab;
 use enq_protocol::vocabulary::{Fence, Flags, LockMode, LockspaceId, ModeSet, ResourceName, ValueBlock};
@@ -28,6 +29,14 @@ pub(super) struct Resource {
     pub(super) delayed: u32,
     /// V3: none while nothing was ever stored or invalidated.
     pub(super) value: Option<Box<ValueBlock>>,
+}
+
+// Its queues and what is counted are made anew of its locks.
+fields! {
+    Resource {
+        name, lockspace, parent, depth, fence, value;
+        to_sweep: false, granted: List::default(), held: [0; 6], subresources: 0, crowd: None, delayed: 0
+    }
 }
 
 /// Those that wait or convert, and what is counted of them.
@@ -167,6 +176,15 @@ impl Resource {
         } else {
             list.push_back(locks, Which::Queue, slot);
         }
+    }
+
+    /// Puts a lock back into the queue that its `at` names: whoever calls this has the whole queue in its order.
+    pub(super) fn readmit(&mut self, locks: &mut Slab<Lock>, slot: LockSlot) {
+        let lock = &locks[slot];
+        let at = lock.at;
+        let disorderly = at.wanted().is_some() && lock.asks(Flags::NOORDER);
+        self.count(at, disorderly, |count| *count += 1);
+        self.list(at).push_back(locks, Which::Queue, slot);
     }
 
     /// Takes a lock out of the queue that its `at` names.

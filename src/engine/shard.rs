@@ -65,20 +65,20 @@ pub(super) enum Work {
 /// One of the 256 parts of the lock table; see the front page.
 #[derive(Clone)]
 pub struct Shard {
-    number: u8,
+    pub(super) number: u8,
     pub(super) limits: Limits,
-    serial: Serial,
+    pub(super) serial: Serial,
     pub(super) now: Instant,
     pub(super) epoch: u32,
     /// Grants of this epoch.
     pub(super) grants: u64,
-    stamps: u64,
+    pub(super) stamps: u64,
     pub(super) locks: Slab<Lock>,
     pub(super) resources: Slab<Resource>,
     pub(super) tree: Tree,
     pub(super) attendances: Slab<Attendance>,
     pub(super) sessions: Map<SessionId, SessionSlot>,
-    spaces: Vec<Option<Space>>,
+    pub(super) spaces: Vec<Option<Space>>,
     pub(super) deadlines: Deadlines,
     pub(super) reasons: Map<LockSlot, Box<[u8]>>,
     pub(super) values: Map<LockSlot, Box<[u8]>>,

@@ -6,6 +6,8 @@
 //! generation that any of its slots had: when it is needed again, all of them go on from there. What comes where depends
 //! on nothing but what was put in and taken out. Nothing here knows what it stores.
 
+mod image;
+
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;

@@ -77,6 +77,23 @@ impl Tree {
         self.index.insert_unique(hashed, slot, rehash);
     }
 
+    /// Makes room for so many names.
+    pub(super) fn reserve(&mut self, names: usize) {
+        self.index.reserve(names, |_| unreachable!("an empty index has nothing to move"));
+    }
+
+    /// Enters a resource that is there already; false if there is another one with its name.
+    pub(super) fn insert_new(&mut self, resources: &Slab<Resource>, slot: ResourceSlot) -> bool {
+        let resource = &resources[slot];
+        let (above, name) = (resource.above(), resource.name.as_bytes());
+        let hashed = hash_of(&self.hash, above, name);
+        let is_new = self.find_hashed(resources, hashed, above, name).is_none();
+        if is_new {
+            self.insert_hashed(resources, hashed, slot);
+        }
+        is_new
+    }
+
     fn remove(&mut self, resources: &Slab<Resource>, slot: ResourceSlot) {
         let hash = &self.hash;
         let rehash = |slot: &ResourceSlot| {

@@ -96,12 +96,12 @@ fn value_len(grant: &enq_protocol::vocabulary::Grant) -> usize {
 /// The out-half of a session's register.
 #[derive(Debug, Default)]
 pub struct Outgoing {
-    last: u64,
-    unsent: VecDeque<Entry>,
-    unsent_weight: usize,
-    ended: Vec<Handle>,
-    waiting: u32,
-    heard: bool,
+    pub(super) last: u64,
+    pub(super) unsent: VecDeque<Entry>,
+    pub(super) unsent_weight: usize,
+    pub(super) ended: Vec<Handle>,
+    pub(super) waiting: u32,
+    pub(super) heard: bool,
 }
 
 impl Outgoing {

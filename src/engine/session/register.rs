@@ -4,6 +4,8 @@
 //! its answer is in the other stream. A gap, the last number with other content, or an acknowledgement of what was never
 //! sent is the word of a peer that has lost its mind: the session ends.
 
+mod image;
+
 use super::{
     super::{LockRef, Mistake, Planted, Said},
     handles::Handles,
