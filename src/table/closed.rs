@@ -24,6 +24,15 @@ pub(super) struct Closed {
 }
 
 impl Closed {
+    /// Keeps one that was kept before, with the weight that it had; false if there is one with its id.
+    pub(super) fn keep_again(&mut self, until: Instant, cell: Arc<SessionCell>, weight: usize) -> bool {
+        let fits = !self.until.contains_key(&cell.id) && self.weight.checked_add(weight).is_some();
+        if fits {
+            self.keep(until, cell, weight);
+        }
+        fits
+    }
+
     fn keep(&mut self, until: Instant, cell: Arc<SessionCell>, weight: usize) {
         self.until.insert(cell.id, until);
         self.kept.insert((until, cell.id), (cell, weight));
@@ -46,6 +55,11 @@ impl Closed {
         {
             self.weight -= weight;
         }
+    }
+
+    /// All of them, the one that is forgotten next in front: until when, which, and how much they weighed when they came.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Instant, &Arc<SessionCell>, usize)> {
+        self.kept.iter().map(|((until, _), (cell, weight))| (*until, cell, *weight))
     }
 
     fn find(&self, session: SessionId) -> Option<Arc<SessionCell>> {
@@ -82,7 +96,7 @@ impl Table {
     /// Keeps a session that was closed in order, if somebody may come for its answers.
     pub(super) fn keep_closed(&self, now: Instant, cell: Arc<SessionCell>, register: &Register) {
         if !cell.about.bound {
-            let weight = register.unacknowledged_weight() + cell.out_half.lock().outgoing.unsent_weight();
+            let weight = register.kept_weight(&cell.out_half.lock().outgoing);
             let until = now.after_ms(cell.about.ttl_ms);
             self.closed.lock().keep(until, cell, weight);
         }

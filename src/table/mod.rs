@@ -13,6 +13,7 @@ mod crossing;
 mod deadlocks;
 mod execute;
 mod history;
+mod image;
 mod listing;
 mod long_waits;
 mod memory;

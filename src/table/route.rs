@@ -9,13 +9,19 @@ use std::hash::Hasher;
 
 /// The way from a root name to its shard.
 pub(super) struct Router {
+    key: [u8; 16],
     hasher: SipHasher13,
 }
 
 impl Router {
     /// The router with this key.
     pub(super) fn new(key: [u8; 16]) -> Router {
-        Router { hasher: SipHasher13::new_with_key(&key) }
+        Router { key, hasher: SipHasher13::new_with_key(&key) }
+    }
+
+    /// Its key, for the image alone.
+    pub(super) fn key(&self) -> [u8; 16] {
+        self.key
     }
 
     /// The shard of all trees of this lockspace with this root.

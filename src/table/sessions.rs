@@ -3,7 +3,7 @@
 //! The in-half belongs to whoever executes for the session: the turn of its connection, or who ends it. The out-half is
 //! touched by everybody, briefly, and nothing else is waited for while it is held.
 
-use super::{Scratch, Table, memory::SessionShares};
+use super::{Memory, Scratch, Table, memory::SessionShares};
 use crate::engine::{
     Instant,
     session::{Outgoing, Register},
@@ -85,6 +85,29 @@ pub struct SessionCell {
 }
 
 impl SessionCell {
+    /// One that was heard of last when it was opened.
+    pub(super) fn new(
+        memory: &Arc<Memory>,
+        (id, opened, about): (SessionId, Instant, About),
+        register: Register,
+        out_half: OutHalf,
+    ) -> SessionCell {
+        /// The allocations of the registry and of the leases that belong to it.
+        const BESIDE: usize = 256;
+        let words = about.name.len() + about.purpose.len() + about.host.len() + about.peer.len();
+        let shares = SessionShares::new(memory, size_of::<SessionCell>() + words + BESIDE);
+        SessionCell {
+            id,
+            about,
+            opened,
+            in_half: Mutex::new(register),
+            out_half: Mutex::new(out_half),
+            heard_at: AtomicU64::new(opened.0),
+            locks: AtomicU32::new(0),
+            shares,
+        }
+    }
+
     /// Its lease runs anew from here.
     pub fn renew(&self, now: Instant) {
         self.heard_at.fetch_max(now.0, Ordering::Relaxed);
@@ -170,22 +193,10 @@ impl Table {
     /// A session begins.
     pub fn open_session(&self, now: Instant, about: About) -> Arc<SessionCell> {
         let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
-        /// The allocations of the registry and of the leases that belong to it.
-        const BESIDE: usize = 256;
-        let words = about.name.len() + about.purpose.len() + about.host.len() + about.peer.len();
-        let shares = SessionShares::new(&self.memory, size_of::<SessionCell>() + words + BESIDE);
         let mut out_half = OutHalf { peer: about.peer.clone(), ..OutHalf::default() };
         out_half.outgoing.set_heard(true);
-        let cell = Arc::new(SessionCell {
-            id,
-            about,
-            opened: now,
-            in_half: Mutex::new(Register::new(self.bounds)),
-            out_half: Mutex::new(out_half),
-            heard_at: AtomicU64::new(now.0),
-            locks: AtomicU32::new(0),
-            shares,
-        });
+        let register = Register::new(self.bounds);
+        let cell = Arc::new(SessionCell::new(&self.memory, (id, now, about), register, out_half));
         self.sessions.insert(id, Arc::clone(&cell));
         cell
     }

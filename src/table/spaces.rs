@@ -4,6 +4,7 @@
 //! used again as late as can be, so that a request that still bears it finds nothing.
 
 use super::{Scratch, Table};
+use crate::engine::image::{Bad, Image, Reader, Writer, fields};
 use crate::engine::{Input, Instant, Shard};
 use enq_protocol::vocabulary::{
     LOCK_DELAY_MS_MAX, LockFilter, LockspaceId, LockspaceView, ModeSet, Policy, ResourceName, SessionId,
@@ -37,6 +38,9 @@ struct Space {
     policy: Policy,
 }
 
+fields! { Spaces { by_number, removed } }
+fields! { Space { name, version, policy } }
+
 /// A lockspace after a request about it.
 pub(super) struct Changed {
     pub(super) space: Box<LockspaceView>,
@@ -49,6 +53,19 @@ impl Spaces {
         let name = ResourceName::new(DEFAULT).expect("the name of the default lockspace is short");
         let default = Space { name, version: 1, policy: Policy::default() };
         Spaces { by_number: vec![Some(default)], removed: VecDeque::new() }
+    }
+
+    /// Is the default one there, and is each number that no other one has to be given again, once?
+    pub(super) fn are_whole(&self) -> bool {
+        let is_free = |number: &LockspaceId| {
+            let place = usize::try_from(number.0).ok().and_then(|at| self.by_number.get(at));
+            place.is_some_and(Option::is_none)
+        };
+        let free: BTreeSet<LockspaceId> = self.removed.iter().copied().filter(is_free).collect();
+        let taken = self.by_number.iter().flatten().count();
+        self.by_number.first().is_some_and(Option::is_some)
+            && free.len() == self.removed.len()
+            && free.len() + taken == self.by_number.len()
     }
 
     /// The number of the next lockspace, if there may be one more.

@@ -33,7 +33,7 @@ const ROOMS: [Room; 11] = [
         folder: "src/table",
         may: plain_and![
             "std::sync" "std::task" "std::time" "crate::table" "crate::engine" "enq_protocol::vocabulary" "parking_lot"
-            "crossbeam_utils" "dashmap" "siphasher"
+            "crossbeam_utils" "dashmap" "siphasher" "xxhash_rust"
         ],
     },
     Room {
