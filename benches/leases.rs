@@ -123,7 +123,7 @@ impl World {
         World {
             house,
             heard,
-            clock: Clock::start(),
+            clock: Clock::start(Instant::START),
             now,
             passing: Passing::new(Instant(now)),
             seen: Seen::default(),

@@ -23,7 +23,7 @@ impl Client {
     fn ask(&mut self, input: Input<'_>) {
         self.number += 1;
         let mut register = self.cell.in_half.lock();
-        let request = Request { number: self.number, len: 40 };
+        let request = Request { number: self.number, digest: 0, len: 40 };
         let session = (&*self.cell, &mut *register);
         black_box(self.table.execute(NOW, session, request, Call::Lock(input), &mut self.scratch));
         register.take_over(&mut self.cell.out_half.lock().outgoing);

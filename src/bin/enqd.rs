@@ -6,10 +6,12 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Context as _;
+use enq::log::journal::Report;
 use enq::server::{Config, ConfigError, Server, Settings, StopSignals, Task, Told, make_room_for};
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
+    path::Path,
     process::ExitCode,
 };
 use tracing_subscriber::EnvFilter;
@@ -22,6 +24,9 @@ const EXIT_USAGE: u8 = 64;
 
 /// The server does not start as it is configured.
 const EXIT_CONFIG: u8 = 78;
+
+/// The disk of its journal has failed.
+const EXIT_DISK: u8 = 74;
 
 fn main() -> ExitCode {
     let told = match Told::gather(env::args_os()) {
@@ -47,7 +52,7 @@ fn main() -> ExitCode {
         Task::Show => say(&told.show()),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("enqd: {error:#}");
             ExitCode::from(EXIT_CONFIG)
@@ -55,17 +60,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn say(text: &str) -> anyhow::Result<()> {
-    Ok(io::stdout().write_all(text.as_bytes())?)
+fn say(text: &str) -> anyhow::Result<u8> {
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(0)
 }
 
-fn run(settings: &Settings) -> anyhow::Result<()> {
+/// Serves until it is told to stop, or cannot any more. Says with which code it ends.
+fn run(settings: &Settings) -> anyhow::Result<u8> {
     start_log(settings)?;
     if let Some(warning) = make_room_for(settings.connections_max) {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         // Before anybody can read that it serves, so that whoever waits for that may stop it at once.
         let mut signals = StopSignals::listen()?;
         let server = Server::start(Config::from(settings)).await?;
@@ -76,11 +83,21 @@ fn run(settings: &Settings) -> anyhow::Result<()> {
         }
         stdout.flush()?;
         drop(stdout);
-        let signal = signals.next().await;
-        tracing::info!(signal, "stopping");
-        server.shutdown().await;
-        Ok(())
-    })
+        tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(signal, "stopping");
+                server.shutdown().await;
+                Ok(0)
+            }
+            why = server.failed() => {
+                eprintln!("enqd: {why}");
+                Ok(EXIT_DISK)
+            }
+        }
+    });
+    // What a thread does with a disk that has failed is not waited for.
+    runtime.shutdown_background();
+    code
 }
 
 fn start_log(settings: &Settings) -> anyhow::Result<()> {
@@ -100,7 +117,36 @@ fn start_log(settings: &Settings) -> anyhow::Result<()> {
 
 /// Says what this server promises, and what not.
 fn banner(server: &Server) {
-    eprintln!("enqd {}: a volatile server; its locks and sessions end with it.", env!("CARGO_PKG_VERSION"));
+    let version = env!("CARGO_PKG_VERSION");
+    match server.found() {
+        Some(found) => banner_of_journal(server, found),
+        None => {
+            eprintln!("enqd {version}: a volatile server; its locks and sessions end with it.");
+            banner_of_volatile(server);
+        }
+    }
+    eprintln!(
+        "There is no authentication and no encryption: whoever reaches it may lock, look and administer."
+    );
+}
+
+fn banner_of_journal(server: &Server, found: &Report) {
+    eprintln!(
+        "enqd {}: what it answers is on disk; its locks and sessions survive restarts, crashes and losses of power.",
+        env!("CARGO_PKG_VERSION")
+    );
+    let directory = server.epoch().kept.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
+    let (sessions, locks) = (server.table().session_count(), server.statistics().locks);
+    let Report { snapshot, records, .. } = found;
+    eprintln!(
+        "Epoch {}, journal in {}: a snapshot up to position {snapshot} and {records} records after it; {sessions} sessions \
+         with {locks} locks go on, each with a whole lease from now.",
+        server.epoch().number,
+        directory.display()
+    );
+}
+
+fn banner_of_volatile(server: &Server) {
     match server.recovering_ms() {
         0 if server.asserts_no_survivors() => eprintln!(
             "It grants at once, for it was told that there are no survivors (no_survivors). If that is not true, two may \
@@ -124,7 +170,4 @@ fn banner(server: &Server) {
              restarts; leases are at most 15 s, and each start waits for leases of that length, but on a free port."
         ),
     }
-    eprintln!(
-        "There is no authentication and no encryption: whoever reaches it may lock, look and administer."
-    );
 }

@@ -182,6 +182,11 @@ impl Shard {
         self.serial
     }
 
+    /// From here on these bounds hold.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Which of the 256 it is.
     pub(super) fn number(&self) -> u8 {
         self.number

@@ -92,6 +92,12 @@ impl Epoch {
         }
     }
 
+    /// The epoch of a boot whose journal keeps it, in this file.
+    #[must_use]
+    pub fn of_journal(number: u32, file: PathBuf) -> Epoch {
+        Epoch { number, kept: Some(file), before_ms: Some(0), _lock: None }
+    }
+
     fn raise_in(directory: &Path, name: &str) -> Result<Epoch, EpochError> {
         let unusable = |path: &Path| {
             let path = path.to_path_buf();

@@ -1,7 +1,7 @@
 //! The volatile log: an input is applied at once, and nothing outlives the process, save how long somebody may still
 //! believe in it (`survivors`).
 
-use super::Survivors;
+use super::{Log, LogKind, Outcome, Promise, Survivors};
 use crate::{
     engine::{
         Input, Instant,
@@ -11,7 +11,7 @@ use crate::{
     table::{About, Executed, Request, Scratch, Searched, SessionCell, Table},
 };
 use enq_protocol::vocabulary::{LockId, SessionId, Status};
-use std::{io, sync::Arc};
+use std::io;
 
 /// The volatile log.
 pub struct Volatile {
@@ -31,21 +31,22 @@ impl Volatile {
     pub fn with_survivors(table: Table, survivors: Survivors) -> Volatile {
         Volatile { table, survivors }
     }
+}
 
-    /// The table, for who looks.
-    #[must_use]
-    pub fn table(&self) -> &Table {
+impl Log for Volatile {
+    fn kind(&self) -> LogKind {
+        LogKind::Volatile
+    }
+
+    fn table(&self) -> &Table {
         &self.table
     }
 
-    /// A session begins.
-    #[must_use]
-    pub fn open_session(&self, now: Instant, about: About) -> Arc<SessionCell> {
-        self.table.open_session(now, about)
+    fn open_session(&self, now: Instant, about: About) -> Promise {
+        Promise::kept(Outcome::Opened(self.table.open_session(now, about)))
     }
 
-    /// The next request of a session, whose in-half the caller holds. Its answer is in the out-half when this returns.
-    pub fn execute(
+    fn execute(
         &self,
         now: Instant,
         session: (&SessionCell, &mut Register),
@@ -68,34 +69,48 @@ impl Volatile {
         self.table.execute(now, session, request, call, scratch)
     }
 
-    /// A session dies, if it has not ended yet.
-    pub fn kill(&self, now: Instant, session: (&SessionCell, &mut Register), scratch: &mut Scratch) {
+    fn kill(&self, now: Instant, session: (&SessionCell, &mut Register), scratch: &mut Scratch) -> Promise {
+        let status = if session.1.has_ended() { Status::NoSuchSession } else { Status::Done };
         self.table.kill(now, session, scratch);
+        Promise::kept(Outcome::Answered(status))
     }
 
-    /// Time has passed: deadlines fire, and ends go on.
-    pub fn pass_time(&self, now: Instant, scratch: &mut Scratch) {
+    fn pass_time(&self, now: Instant, scratch: &mut Scratch) {
         self.table.visit(now, scratch);
         if self.survivors.has_before() && self.table.recovering_ms(now) == 0 {
             self.survivors.let_go();
         }
     }
 
-    /// Looks for deadlocks that are due, and refuses one request of each.
-    pub fn search_deadlocks(&self, now: Instant, due: Due, scratch: &mut Scratch) -> Searched {
-        self.table.search_deadlocks(now, due, scratch)
+    fn is_search_due(&self, now: Instant) -> bool {
+        self.table.is_search_due(now)
     }
 
-    /// Why the state file could not be written last, once each time.
-    pub fn trouble(&self) -> Option<io::Error> {
+    fn search_deadlocks(&self, now: Instant, due: Due, scratch: &mut Scratch) -> Searched {
+        self.table.search_deadlocks(now, due, |refusal| self.table.refuse(now, refusal, scratch))
+    }
+
+    fn force_release(
+        &self,
+        now: Instant,
+        lock: LockId,
+        version: u64,
+        by: (SessionId, &str),
+        scratch: &mut Scratch,
+    ) -> Promise {
+        Promise::kept(Outcome::Answered(self.table.force_release(now, lock, version, by, scratch)))
+    }
+
+    fn set_priority(&self, now: Instant, lock: LockId, priority: u8, scratch: &mut Scratch) -> Promise {
+        Promise::kept(Outcome::Answered(self.table.set_priority(now, lock, priority, scratch)))
+    }
+
+    fn trouble(&self) -> Option<io::Error> {
         self.survivors.trouble()
     }
 
-    /// The server stops: nothing more is granted that is not on disk. Says up to which lease locks are held, in
-    /// milliseconds; 0 if none is. This comes before any connection is told, for a session that is bound to one ends
-    /// with it, and its holder knows nothing of that yet.
-    #[must_use]
-    pub fn close_books(&self) -> u32 {
+    // A session that is bound to a connection ends with it, and its holder knows nothing of that yet.
+    fn close_books(&self) -> u32 {
         self.survivors.close();
         let held = self.table.all_sessions().into_iter().filter(|cell| {
             // Whoever executes for it now was before the books were closed, and is waited for.
@@ -106,26 +121,8 @@ impl Volatile {
         held.map(|cell| cell.about.ttl_ms).max().unwrap_or(0)
     }
 
-    /// The server has stopped in order, with locks held up to this lease.
-    pub fn balance_books(&self, held_ms: u32) {
+    fn balance_books(&self, held_ms: u32) {
         self.survivors.balance(held_ms);
-    }
-
-    /// An administrator takes a granted lock away from its holder.
-    pub fn force_release(
-        &self,
-        now: Instant,
-        lock: LockId,
-        version: u64,
-        by: (SessionId, &str),
-        scratch: &mut Scratch,
-    ) -> Status {
-        self.table.force_release(now, lock, version, by, scratch)
-    }
-
-    /// An administrator sets the deadlock priority of a lock.
-    pub fn set_priority(&self, now: Instant, lock: LockId, priority: u8, scratch: &mut Scratch) -> Status {
-        self.table.set_priority(now, lock, priority, scratch)
     }
 }
 

@@ -67,7 +67,8 @@ async fn run(
             conversation.write(|bytes| writer.try_write(bytes))?;
             continue;
         }
-        let (is_paused, is_blocked) = (conversation.is_paused(), conversation.is_blocked());
+        let (is_blocked, reads) =
+            (conversation.is_blocked(), !conversation.is_paused() && !conversation.is_awaiting());
         let (read, to_say) = conversation.listen();
         let received = tokio::select! {
             biased;
@@ -82,7 +83,7 @@ async fn run(
                 0
             }
             () = something_to_say(to_say) => 0,
-            received = reader.read_buf(read), if !is_paused => match received.map_err(|error| Ends::by(&error))? {
+            received = reader.read_buf(read), if reads => match received.map_err(|error| Ends::by(&error))? {
                 0 => return Err(Ends::Gone),
                 received => received,
             },

@@ -21,7 +21,7 @@ impl Watch {
     /// Begins a search if one is due and none runs.
     pub(super) fn look(&mut self, shared: &Arc<Shared>, now: Instant) {
         let is_running = self.running.as_ref().is_some_and(|search| !search.is_finished());
-        if !is_running && shared.house.log.table().is_search_due(now) {
+        if !is_running && shared.house.log.is_search_due(now) {
             let shared = Arc::clone(shared);
             // Very many queues take longer than others should wait for this thread.
             let search = move || search(&shared.house, now, Due::At(now));

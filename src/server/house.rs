@@ -4,7 +4,7 @@
 //! simulation; the moment it is comes with every call.
 
 use super::{Bounds, Metrics, Patience, Settings, lease::Leases, tries::Tries};
-use crate::{engine::Instant, log::Volatile, table::SessionCell};
+use crate::{engine::Instant, log::Log, table::SessionCell};
 use enq_protocol::wire::{PROTOCOL_VERSION, Resume, Welcome};
 use std::{
     fmt,
@@ -44,7 +44,7 @@ impl fmt::Debug for HouseRules {
 
 /// What all conversations have in common; see the front page.
 pub struct House {
-    pub(super) log: Volatile,
+    pub(super) log: Box<dyn Log>,
     pub(super) leases: Leases,
     pub(super) metrics: Metrics,
     pub(super) rules: HouseRules,
@@ -56,7 +56,13 @@ pub struct House {
 impl House {
     /// A house with nobody in it.
     #[must_use]
-    pub fn new(log: Volatile, rules: HouseRules) -> House {
+    pub fn new(log: impl Log + 'static, rules: HouseRules) -> House {
+        House::with(Box::new(log), rules)
+    }
+
+    /// The same, whichever log it is.
+    #[must_use]
+    pub fn with(log: Box<dyn Log>, rules: HouseRules) -> House {
         House {
             log,
             leases: Leases::default(),
@@ -76,8 +82,8 @@ impl House {
 
     /// The log, which everything that changes the table goes through.
     #[must_use]
-    pub fn log(&self) -> &Volatile {
-        &self.log
+    pub fn log(&self) -> &dyn Log {
+        &*self.log
     }
 
     /// What is counted.
@@ -137,7 +143,7 @@ impl House {
             role: 0,
             leader: String::new(),
             members: Vec::new(),
-            log: 0,
+            log: self.log.kind() as u8,
             unsafe_settings: self.rules.unsafe_settings.clone(),
         }
     }

@@ -109,6 +109,11 @@ impl Passing {
         self.last = now;
         house.log.pass_time(now, &mut self.scratch);
         house.say_trouble();
+        for session in house.log.take_opened() {
+            if let Some(cell) = house.log.table().session(session) {
+                house.leases.watch(&cell);
+            }
+        }
         let planted = house.log.table().bounds().planted;
         if away > STALL_NS_MIN && !planted.is(Mistake::StallIsNotGivenBack) {
             tracing::warn!(milliseconds = away / 1_000_000, "the server did not run; leases are extended");
@@ -151,6 +156,13 @@ impl Passing {
             let Some(Reverse((_, session))) = self.due.pop() else { return };
             let Some(cell) = house.log.table().session(session) else { continue };
             let mut register = cell.in_half.lock();
+            if register.has_ended() {
+                continue;
+            }
+            // What it asked is on its way: it has been heard of, whatever holds that up.
+            if register.has_under_way() {
+                cell.renew(now);
+            }
             // Whoever served the session until now may have heard of it.
             let end = self.stalls.end_of(cell.heard_at(), cell.about.ttl_ms);
             if end > now {
@@ -201,7 +213,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::Limits,
-        log::Volatile,
+        log::{Outcome, Volatile},
         server::{HouseRules, Patience},
         table::{About, Setting, Table},
     };
@@ -267,7 +279,9 @@ mod tests {
             secret: [0; 16],
             orphan_key: Box::default(),
         };
-        let cell = house.log.open_session(now, about);
+        let Some(Outcome::Opened(cell)) = house.log.open_session(now, about).take() else {
+            unreachable!("nothing is on its way in a volatile log")
+        };
         house.leases.watch(&cell);
         cell
     }

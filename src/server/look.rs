@@ -5,14 +5,13 @@
 use super::{House, deadlock, metrics::Limit};
 use crate::{
     engine::{Instant, deadlock::Due},
+    log::{LogKind, Promise},
     table::{About, Edges, ResourceSeen, Scratch, SessionCell},
 };
 use enq_protocol::{
     vocabulary::{Scanned, SessionId, Statistics, Status},
     wire::{Administer, Look, OpenSession, Opened, Seen},
 };
-use std::sync::Arc;
-
 /// Numbers of records in the answer to a SCAN: no more are kept.
 const RECORDS_SAID: usize = 256;
 
@@ -26,7 +25,7 @@ pub(super) struct Looker<'a> {
 
 impl Looker<'_> {
     /// What is seen. OPEN and the end of a session are the connection's own business.
-    pub(super) fn look(&self, look: Look, scratch: &mut Scratch) -> Seen {
+    pub(super) fn look(&self, look: Look) -> Seen {
         let (table, now) = (self.house.log.table(), self.now);
         match look {
             Look::Ping => Seen::Done,
@@ -77,8 +76,8 @@ impl Looker<'_> {
                 None => Seen::Refused(Status::Unsupported),
             },
             Look::Administer(Administer::Scan) => Seen::Scanned(self.scan()),
-            Look::Administer(administer) => self.administer(&administer, scratch),
-            Look::Open(_) | Look::Resume(_) => Seen::Refused(Status::State),
+            // Those change something, which takes another way.
+            Look::Administer(_) | Look::Open(_) | Look::Resume(_) => Seen::Refused(Status::State),
         }
     }
 
@@ -95,20 +94,26 @@ impl Looker<'_> {
             records: shown.map(|deadlock| deadlock.number).collect(),
         }
     }
+}
 
-    fn administer(&self, administer: &Administer, scratch: &mut Scratch) -> Seen {
-        let by = self.session.map_or(SessionId(0), |cell| cell.id);
-        let status = match administer {
-            Administer::ForceRelease { lock, version, reason } => {
-                tracing::info!(%lock, %by, reason, "a lock is released by force");
-                self.house.log.force_release(self.now, *lock, *version, (by, reason), scratch)
-            }
-            Administer::SetPriority { lock, priority } => {
-                self.house.log.set_priority(self.now, *lock, *priority, scratch)
-            }
-            Administer::ExpireSession { .. } | Administer::Scan => Status::State,
-        };
-        if status == Status::Done { Seen::Done } else { Seen::Refused(status) }
+/// What an administrator asks for, on behalf of this session. The caller may hold its in-half, and nobody else's.
+pub(super) fn administer(
+    house: &House,
+    now: Instant,
+    by: SessionId,
+    administer: &Administer,
+    scratch: &mut Scratch,
+) -> Result<Promise, Status> {
+    match administer {
+        Administer::ForceRelease { lock, version, reason } => {
+            tracing::info!(%lock, %by, reason, "a lock is released by force");
+            Ok(house.log.force_release(now, *lock, *version, (by, reason), scratch))
+        }
+        Administer::SetPriority { lock, priority } => {
+            Ok(house.log.set_priority(now, *lock, *priority, scratch))
+        }
+        // These are nothing that one lock is asked for.
+        Administer::ExpireSession { .. } | Administer::Scan => Err(Status::State),
     }
 }
 
@@ -119,27 +124,20 @@ pub(super) fn expire(
     session: SessionId,
     reason: &str,
     scratch: &mut Scratch,
-) -> Seen {
-    let Some(cell) = house.log.table().session(session) else {
-        return Seen::Refused(Status::NoSuchSession);
-    };
+) -> Result<Promise, Status> {
+    let cell = house.log.table().session(session).ok_or(Status::NoSuchSession)?;
     let mut register = cell.in_half.lock();
     if register.has_ended() {
-        return Seen::Refused(Status::NoSuchSession);
+        return Err(Status::NoSuchSession);
     }
-    house.log.kill(now, (&cell, &mut register), scratch);
+    let promise = house.log.kill(now, (&cell, &mut register), scratch);
     tracing::info!(session = %cell.id, name = cell.about.name, reason, "session ended by an administrator");
-    Seen::Done
+    Ok(promise)
 }
 
 /// Begins a session for the peer at this address.
-pub(super) fn open(
-    house: &House,
-    now: Instant,
-    asked: OpenSession,
-    peer: String,
-) -> Result<(Arc<SessionCell>, Opened), Status> {
-    if asked.log != 0 {
+pub(super) fn open(house: &House, now: Instant, asked: OpenSession, peer: String) -> Result<Promise, Status> {
+    if asked.log != 0 && asked.log != house.log.kind() as u8 {
         return Err(Status::WrongLog);
     }
     if !(house.rules.ttl_ms_min..=house.rules.ttl_ms_max).contains(&asked.ttl_ms) {
@@ -150,6 +148,9 @@ pub(super) fn open(
     let table = house.log.table();
     if !table.memory().has_room_for_session() {
         table.reached().refused_for_memory();
+        return Err(Status::ResourceExhausted);
+    }
+    if !house.log.may_open() {
         return Err(Status::ResourceExhausted);
     }
     let secret = (house.rules.draw)().ok_or(Status::Unavailable)?;
@@ -164,11 +165,17 @@ pub(super) fn open(
         secret,
         orphan_key: asked.orphan_key,
     };
-    let cell = house.log.open_session(now, about);
-    house.leases.watch(&cell);
+    Ok(house.log.open_session(now, about))
+}
+
+/// The session that was asked for is there.
+pub(super) fn opened(house: &House, now: Instant, cell: &SessionCell) -> Opened {
+    cell.renew(now);
+    if house.log.kind() == LogKind::Volatile {
+        house.leases.watch(cell);
+    }
     tracing::info!(session = %cell.id, about = ?cell.about, "session opened");
-    let opened = Opened { session: cell.id, secret, ttl_ms: asked.ttl_ms };
-    Ok((cell, opened))
+    Opened { session: cell.id, secret: cell.about.secret, ttl_ms: cell.about.ttl_ms }
 }
 
 fn found<T>(seen: Option<T>, say: impl FnOnce(T) -> Seen) -> Seen {

@@ -15,6 +15,7 @@ pub mod conversation;
 mod counters;
 pub mod deadlock;
 mod house;
+mod journal;
 mod lease;
 mod listener;
 mod long_wait;
@@ -40,7 +41,7 @@ pub use shutdown::StopSignals;
 
 use crate::{
     engine::Instant,
-    log::{Epoch, EpochError, Volatile},
+    log::{Epoch, EpochError, Log, RecoverError, Volatile, journal::Report},
     table::{Setting, Table},
 };
 use enq_protocol::vocabulary::Statistics;
@@ -73,6 +74,18 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     tracker: TaskTracker,
     epoch: Epoch,
+    /// What its journal had, if it has one.
+    found: Option<Report>,
+    failure: journal::Failure,
+}
+
+/// A log that is ready to serve.
+struct Ready {
+    log: Box<dyn Log>,
+    epoch: Epoch,
+    /// The moment at which time goes on.
+    from: Instant,
+    found: Option<Report>,
 }
 
 /// Why a server does not start.
@@ -89,6 +102,20 @@ pub enum StartError {
     /// There is no epoch.
     #[error(transparent)]
     Epoch(#[from] EpochError),
+    /// The journal cannot be served.
+    #[error("{0}")]
+    Journal(#[from] RecoverError),
+    /// Its directory cannot be used.
+    #[error("cannot use {path}: {error}")]
+    Directory {
+        /// What was tried.
+        path: std::path::PathBuf,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// The system has no thread to give.
+    #[error("the system gives no thread: {0}")]
+    Thread(io::Error),
     /// The system has no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
@@ -108,23 +135,12 @@ impl Server {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
-        let epoch = Epoch::raise(&config.state, &config.state_name())?;
+        let failure = journal::Failure::default();
+        let Ready { log, epoch, from, found } = match &config.data_dir {
+            Some(directory) => journal::ready(directory, &config, &failure)?,
+            None => volatile(&config)?,
+        };
         let kept = epoch.kept.is_some();
-        let before_ms = config.survivors_ms(epoch.before_ms, kept);
-        let mut random = [0; 24];
-        getrandom::fill(&mut random).map_err(StartError::Random)?;
-        let [route_key @ .., _, _, _, _, _, _, _, _] = random;
-        let [.., a, b, c, d, e, f, g, h] = random;
-        let table = Table::new(&Setting {
-            epoch: epoch.number,
-            limits: config.limits,
-            window_requests: config.window.requests,
-            window_bytes: config.window.bytes,
-            route_key,
-            hash_seed: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-            recovering_until: (before_ms > 0).then(|| Instant::START.after_ms(with_drift(before_ms))),
-        });
-        let survivors = epoch.survivors(before_ms);
         let stop = CancellationToken::new();
         let rules = HouseRules {
             patience: config.patience,
@@ -133,10 +149,9 @@ impl Server {
             unsafe_settings: unsafe_settings(&config, kept),
             draw: Box::new(draw),
         };
-        let house =
-            Arc::new(House::new(Volatile::with_survivors(table, survivors), rules).bounded(config.bounds));
+        let house = Arc::new(House::with(log, rules).bounded(config.bounds));
         let shared = Arc::new(Shared {
-            clock: Clock::start(),
+            clock: Clock::start(from),
             house: Arc::clone(&house),
             door: Arc::new(listener::Door::new(config.door, &house, stop.clone())),
             keepalive: config.keepalive,
@@ -149,7 +164,18 @@ impl Server {
         }
         let time = Arc::clone(&shared);
         tracker.spawn(async move { lease::pass_time(&time, &time.stop).await });
-        Ok(Server { shared, addresses, tracker, epoch })
+        Ok(Server { shared, addresses, tracker, epoch, found, failure })
+    }
+
+    /// What its journal had when it started; nothing if it has none.
+    #[must_use]
+    pub fn found(&self) -> Option<&Report> {
+        self.found.as_ref()
+    }
+
+    /// Returns when its journal has failed, and why. Whoever serves has to end then: nothing is answered any more.
+    pub async fn failed(&self) -> String {
+        self.failure.wait().await
     }
 
     /// Where it listens, in the order of its configuration.
@@ -215,6 +241,31 @@ impl Server {
         self.shared.house.log.balance_books(held_ms);
         self.shared.house.say_trouble();
     }
+}
+
+/// A volatile log: it keeps nothing but its epoch, and how long somebody may believe in it.
+fn volatile(config: &Config) -> Result<Ready, StartError> {
+    let epoch = Epoch::raise(&config.state, &config.state_name())?;
+    let before_ms = config.survivors_ms(epoch.before_ms, epoch.kept.is_some());
+    let table = Table::new(&Setting {
+        epoch: epoch.number,
+        limits: config.limits,
+        window_requests: config.window.requests,
+        window_bytes: config.window.bytes,
+        route_key: random()?,
+        hash_seed: u64::from_le_bytes(random()?),
+        recovering_until: (before_ms > 0).then(|| Instant::START.after_ms(with_drift(before_ms))),
+    });
+    let survivors = epoch.survivors(before_ms);
+    let log = Box::new(Volatile::with_survivors(table, survivors));
+    Ok(Ready { log, epoch, from: Instant::START, found: None })
+}
+
+/// Random bytes from the system.
+fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut random = [0; N];
+    getrandom::fill(&mut random).map_err(StartError::Random)?;
+    Ok(random)
 }
 
 /// A secret from the system's random numbers.

@@ -56,7 +56,7 @@ impl Table {
     /// Ends a session that has died: its lease ran out, its connection broke, or somebody ended it. Its locks are sealed
     /// when this returns, and mostly gone.
     pub fn kill(&self, now: Instant, (cell, register): (&SessionCell, &mut Register), scratch: &mut Scratch) {
-        if register.has_ended() {
+        if register.ended().is_some() {
             return;
         }
         let touched: Vec<u8> = register.touched().collect();

@@ -153,6 +153,30 @@ impl Confirmed {
     }
 }
 
+/// A request that is to be refused to break a deadlock, as it was when that was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The lock that waits or converts.
+    pub lock: LockId,
+    /// Its entry into its queue.
+    pub stamp: Stamp,
+    /// The number of the record that tells the deadlock.
+    pub record: u64,
+    /// Does it hold something meanwhile? Then those that waited for its grant wait for that, which may close another ring.
+    pub converts: bool,
+}
+
+/// What became of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The request was refused.
+    Done,
+    /// It had gone.
+    Void,
+    /// That is known later.
+    UnderWay,
+}
+
 /// What the table remembers of searches.
 #[derive(Debug)]
 pub(super) struct Deadlocks {
@@ -197,13 +221,18 @@ impl Table {
         self.deadlocks.next.load(Ordering::Relaxed) <= now.0
     }
 
-    /// Looks for deadlocks that are due, and refuses one request of each, and again for as long as a refusal may have made
-    /// another one. One search at a time: who comes meanwhile waits.
-    pub fn search_deadlocks(&self, now: Instant, due: Due, scratch: &mut Scratch) -> Searched {
+    /// Looks for deadlocks that are due, and has one request of each refused, and again for as long as a refusal may have
+    /// made another one. One search at a time: who comes meanwhile waits.
+    pub fn search_deadlocks(
+        &self,
+        now: Instant,
+        due: Due,
+        mut refuse: impl FnMut(&Refusal) -> Refused,
+    ) -> Searched {
         let _alone = self.deadlocks.alone.lock();
         let mut all = Searched::default();
         loop {
-            let (searched, is_to_go_on) = self.search_once(now, due, scratch);
+            let (searched, is_to_go_on) = self.search_once(now, due, &mut refuse);
             all.locks = searched.locks;
             all.found.extend(searched.found);
             if !is_to_go_on {
@@ -213,7 +242,12 @@ impl Table {
     }
 
     /// One search; and whether a conversion was refused.
-    fn search_once(&self, now: Instant, due: Due, scratch: &mut Scratch) -> (Searched, bool) {
+    fn search_once(
+        &self,
+        now: Instant,
+        due: Due,
+        refuse: &mut impl FnMut(&Refusal) -> Refused,
+    ) -> (Searched, bool) {
         let mut search = self.begin_search(now, due);
         while self.copy_part(&mut search, LOOKED_AT_A_STEP) {}
         self.look_for_cycles(&mut search);
@@ -221,9 +255,13 @@ impl Table {
         loop {
             match self.confirm_next(now, &mut search) {
                 Looked::Stands(confirmed) => {
-                    let is_conversion = confirmed.seat().is_some_and(|seat| seat.held.is_some());
-                    let refused = self.refuse_victim(now, &mut search, confirmed, scratch);
-                    refuses_conversions |= is_conversion && refused.is_some();
+                    let (record, refusal) = self.record(now, confirmed);
+                    let refused = refusal.map_or(Refused::Done, |refusal| refuse(&refusal));
+                    if refused != Refused::Void {
+                        search.found.push(record);
+                    }
+                    refuses_conversions |=
+                        refused == Refused::Done && refusal.is_some_and(|refusal| refusal.converts);
                 }
                 Looked::Gone => {}
                 Looked::Over => return (self.end_search(search), refuses_conversions),
@@ -351,47 +389,61 @@ impl Table {
         confirmed: Confirmed,
         scratch: &mut Scratch,
     ) -> Option<Arc<Deadlock>> {
+        let (record, refusal) = self.record(now, confirmed);
+        if refusal.is_some_and(|refusal| self.refuse(now, &refusal, scratch) == Refused::Void) {
+            return None;
+        }
+        search.found.push(Arc::clone(&record));
+        Some(record)
+    }
+
+    /// Records a cycle that was confirmed, and says who is to be refused. The record is there before anybody is told its
+    /// number.
+    pub fn record(&self, now: Instant, confirmed: Confirmed) -> (Arc<Deadlock>, Option<Refusal>) {
         let seat = confirmed.seat();
         let Confirmed { cycle, waits } = confirmed;
         let shown = waits.iter().flat_map(|wait| [wait.waiting.session, wait.blocker.session]).flatten();
         let sessions: BTreeSet<SessionId> = shown.collect();
         let sessions = sessions.into_iter().filter_map(|session| self.show_session(now, session)).collect();
-        let record = {
-            let mut records = self.deadlocks.records.lock();
-            records.last += 1;
-            let record = Arc::new(Deadlock {
-                number: records.last,
-                found: now,
-                is_ring: cycle.is_ring,
-                waits,
-                wait_count: cycle.waits.len(),
-                sessions,
-                refused: seat.map(|seat| seat.lock),
-            });
-            // It is there before anybody is told its number.
-            records.ring.push_back(Arc::clone(&record));
-            if records.ring.len() > RECORDS {
-                records.ring.pop_front();
-            }
-            record
-        };
-        if let Some(seat) = seat {
-            let input = Input::RefuseDeadlock { lock: seat.lock, stamp: seat.stamp, record: record.number };
-            let answer = self.with_shard(seat.lock.shard(), scratch, |table, shard, scratch| {
-                table.step(shard, now, input, None, scratch)
-            });
-            if !matches!(answer, Some(Said::Done(Status::Done))) {
-                self.deadlocks.records.lock().ring.retain(|kept| kept.number != record.number);
-                self.deadlocks.note(now);
-                return None;
-            }
-            // Who waited for its grant waits for what it holds now, which may close a ring.
-            if seat.held.is_some() {
-                self.deadlocks.note(now);
-            }
+        let mut records = self.deadlocks.records.lock();
+        records.last += 1;
+        let record = Arc::new(Deadlock {
+            number: records.last,
+            found: now,
+            is_ring: cycle.is_ring,
+            waits,
+            wait_count: cycle.waits.len(),
+            sessions,
+            refused: seat.map(|seat| seat.lock),
+        });
+        records.ring.push_back(Arc::clone(&record));
+        if records.ring.len() > RECORDS {
+            records.ring.pop_front();
         }
-        search.found.push(Arc::clone(&record));
-        Some(record)
+        let refusal = seat.map(|seat| Refusal {
+            lock: seat.lock,
+            stamp: seat.stamp,
+            record: record.number,
+            converts: seat.held.is_some(),
+        });
+        (record, refusal)
+    }
+
+    /// D5: refuses a request, unless it has gone since; then its record goes, too.
+    pub fn refuse(&self, now: Instant, refusal: &Refusal, scratch: &mut Scratch) -> Refused {
+        let Refusal { lock, stamp, record, converts } = *refusal;
+        let input = Input::RefuseDeadlock { lock, stamp, record };
+        let answer = self.with_shard(lock.shard(), scratch, |table, shard, scratch| {
+            table.step(shard, now, input, None, scratch)
+        });
+        let is_void = !matches!(answer, Some(Said::Done(Status::Done)));
+        if is_void {
+            self.deadlocks.records.lock().ring.retain(|kept| kept.number != record);
+        }
+        if is_void || converts {
+            self.deadlocks.note(now);
+        }
+        if is_void { Refused::Void } else { Refused::Done }
     }
 
     /// D5: the two locks of a wait that still stands.

@@ -15,6 +15,8 @@ use enq_protocol::vocabulary::{Flags, Handle, Place, ResourceName, Status};
 pub struct Request {
     /// Its number in the session's stream.
     pub number: u64,
+    /// What tells it from another one of the same number.
+    pub digest: u64,
     /// The bytes of its frame: what it takes of the window until its answer is acknowledged.
     pub len: u32,
 }
@@ -26,6 +28,8 @@ pub enum Executed {
     GoesOn,
     /// That was its last request.
     Closed,
+    /// That is known later: the request is on its way through the log.
+    UnderWay,
 }
 
 /// Where a request goes, and what it makes there.
@@ -45,6 +49,7 @@ impl Table {
         call: Call<'_>,
         scratch: &mut Scratch,
     ) -> Executed {
+        register.begin(request.number, request.digest, request.len);
         match call {
             Call::Lock(mut input) => match self.route(cell, register, &mut input) {
                 Ok(routed) => self.run(now, (cell, register), request, (routed, &input), scratch),
@@ -102,7 +107,7 @@ impl Table {
         };
         let mut asker = Asker { cell, register, request, started, answer };
         self.with_shard(number, scratch, |table, shard, scratch| {
-            if has_room(&table.cell(number).share, shard, input) {
+            if table.is_judged_before || has_room(&table.cell(number).share, shard, input) {
                 table.step(shard, now, *input, Some(&mut asker), scratch);
             } else {
                 table.reached.refused_for_memory();
@@ -120,6 +125,30 @@ impl Table {
             let place = self.finish_ends(now, number, Some(&mut asker), scratch);
             asker.answer(place, done(request, Status::Released));
         }
+    }
+
+    /// Is there memory for what this asks? Whoever logs what he asks finds out before, for what is applied again elsewhere
+    /// must come out the same.
+    #[must_use]
+    pub fn has_memory_for(&self, register: &Register, call: &Call<'_>) -> bool {
+        let Call::Lock(input) = call else { return true };
+        let number = match input {
+            Input::Enq { under: Under::Lockspace(lockspace), name, .. } => self.shard_of(*lockspace, name),
+            Input::Enq { under: Under::Parent(LockRef::Handle(parent)), .. } => {
+                match register.meaning(*parent) {
+                    Some((number, _)) => number,
+                    None => return true,
+                }
+            }
+            Input::EnqPath { lockspace, path: [root, ..], .. } => self.shard_of(*lockspace, root),
+            _ => return true,
+        };
+        let cell = self.cell(number);
+        let has_room = cell.share.has_plenty() || has_room(&cell.share, &cell.shard.lock(), input);
+        if !has_room {
+            self.reached.refused_for_memory();
+        }
+        has_room
     }
 
     /// What a request means: its shard, its locks, which take the place of its handles, and whether its session may have

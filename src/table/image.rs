@@ -12,7 +12,7 @@ use super::{
     memory::Pool, reached::Reached, route::Router, spaces::Spaces, waits,
 };
 use crate::engine::{
-    Instant, Limits, Local, Shard,
+    Instant, Local, Shard,
     image::{Bad, Image, Reader, Writer, fields},
     session::{Bounds, Register},
 };
@@ -51,12 +51,13 @@ impl Table {
             reached: _,
             waits: _,
             longest_look: _,
+            is_judged_before: _,
         } = self;
         // The limits of sessions are those of the table, and a test's mistake is no state.
         let Bounds { locks: _, waiting: _, window_requests, window_bytes, planted: _ } = bounds;
         let mut to = Writer::behind(std::mem::take(behind));
         VERSION.write(&mut to);
-        limits.put_image(&mut to);
+        limits.write(&mut to);
         window_requests.write(&mut to);
         window_bytes.write(&mut to);
         router.key().write(&mut to);
@@ -90,7 +91,7 @@ impl Table {
         let mut reader = Reader::new(bytes);
         let from = &mut reader;
         from.version(VERSION)?;
-        let limits = Limits::from_image(from, local)?;
+        let limits = local.bounded(Image::read(from)?);
         let bounds = Bounds {
             locks: limits.locks_a_session,
             waiting: limits.waiting_a_session,
@@ -131,7 +132,14 @@ impl Table {
             reached: Reached::default(),
             waits: waits::Shared::default(),
             longest_look: AtomicUsize::new(0),
+            is_judged_before: true,
         })
+    }
+
+    /// The key that routes names to shards.
+    #[must_use]
+    pub fn route_key(&self) -> [u8; 16] {
+        self.router.key()
     }
 
     /// What tells one state from another: two tables that have taken the same inputs have the same.

@@ -26,7 +26,7 @@ mod sessions;
 mod spaces;
 mod waits;
 
-pub use deadlocks::{Confirmed, Deadlock, Looked, Search, Searched};
+pub use deadlocks::{Confirmed, Deadlock, Looked, Refusal, Refused, Search, Searched};
 pub use execute::{Executed, Request};
 pub use listing::{Edges, ResourceSeen};
 pub use long_waits::{LongWait, LongWaits, LongWaitsSeen, TOLD_A_LOOK};
@@ -35,7 +35,7 @@ pub use reached::Reached;
 pub use sessions::{About, OutHalf, SessionCell};
 
 use crate::engine::{
-    Input, Instant, Limits, Output, Said, Shard,
+    Input, Instant, Limits, Local, Output, Said, Shard,
     session::{Bounds, Register, Started, Told},
 };
 use crossbeam_utils::CachePadded;
@@ -74,6 +74,8 @@ pub struct Table {
     waits: waits::Shared,
     /// Locks that were looked at while a shard was held for it, at most.
     longest_look: AtomicUsize,
+    /// Whether there is memory for a lock is found out before it is asked for.
+    is_judged_before: bool,
 }
 
 /// One shard, and when it wants to be visited although nobody asks it anything.
@@ -101,6 +103,21 @@ pub struct Setting {
     pub hash_seed: u64,
     /// G10: until then nothing is granted, for locks of before may still be believed in.
     pub recovering_until: Option<Instant>,
+}
+
+/// What a log says of a start: what has to be the same wherever it is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The epoch of seqs and session ids.
+    pub epoch: u32,
+    /// The key that routes names to shards, the same from the first start on.
+    pub route_key: [u8; 16],
+    /// Requests in flight a session.
+    pub window_requests: u32,
+    /// Bytes in flight a session.
+    pub window_bytes: u32,
+    /// The bounds of the engine, but for those that are local.
+    pub limits: Limits,
 }
 
 /// Room that is used again from step to step: what a shard says, and whom to wake for it.
@@ -155,19 +172,49 @@ impl Table {
             deadlocks: deadlocks::Deadlocks::default(),
             past: history::Past::new(&memory, setting.limits.history > 0),
             spaces: Mutex::new(spaces::Spaces::new()),
-            bounds: Bounds {
-                locks: setting.limits.locks_a_session,
-                waiting: setting.limits.waiting_a_session,
-                window_requests: setting.window_requests,
-                window_bytes: setting.window_bytes,
-                planted: setting.limits.planted,
-            },
+            bounds: bounds(&setting.limits, setting.window_requests, setting.window_bytes),
             limits: setting.limits,
             recovering_until: setting.recovering_until,
             memory,
             reached: Reached::default(),
             waits: waits::Shared::default(),
             longest_look: AtomicUsize::new(0),
+            is_judged_before: false,
+        }
+    }
+
+    /// An empty table for a log: what it is made with stands in the log, and whether there is memory is not its business.
+    #[must_use]
+    pub fn of_log(terms: &Terms, local: &Local) -> Table {
+        let setting = Setting {
+            epoch: terms.epoch,
+            limits: local.bounded(terms.limits),
+            window_requests: terms.window_requests,
+            window_bytes: terms.window_bytes,
+            route_key: terms.route_key,
+            hash_seed: local.hash_seed,
+            recovering_until: None,
+        };
+        Table { is_judged_before: true, ..Table::new(&setting) }
+    }
+
+    /// A new start of a server that has a log: its epoch and its limits hold from here on.
+    pub fn start_anew(&mut self, now: Instant, terms: &Terms, local: &Local) {
+        self.limits = local.bounded(terms.limits);
+        self.bounds = bounds(&self.limits, terms.window_requests, terms.window_bytes);
+        self.next_session.fetch_max(Seq::new(terms.epoch, 1).0, Ordering::Relaxed);
+        let mut scratch = Scratch::default();
+        for number in 0..=u8::MAX {
+            self.with_shard(number, &mut scratch, |table, shard, scratch| {
+                shard.set_limits(table.limits);
+                table.step(shard, now, Input::RaiseEpoch { epoch: terms.epoch }, None, scratch);
+            });
+        }
+        let mut all = self.all_sessions();
+        all.extend(self.closed.lock().all().map(|(_, cell, _)| Arc::clone(cell)));
+        for cell in all {
+            let mut register = cell.in_half.lock();
+            register.go_on(self.bounds, &cell.out_half.lock().outgoing);
         }
     }
 
@@ -312,6 +359,17 @@ impl Table {
             }
         }
         answer
+    }
+}
+
+/// What every session may have.
+fn bounds(limits: &Limits, window_requests: u32, window_bytes: u32) -> Bounds {
+    Bounds {
+        locks: limits.locks_a_session,
+        waiting: limits.waiting_a_session,
+        window_requests,
+        window_bytes,
+        planted: limits.planted,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A table for tests: its sessions, what they ask, and what the time is. Nothing here judges anything.
 
-use super::{About, Request, Scratch, SessionCell, Setting, Table};
-use crate::engine::{Ask, Input, Instant, Limits, LockRef, Under, session::Call};
+use super::{About, Request, Scratch, Searched, SessionCell, Setting, Table};
+use crate::engine::{Ask, Input, Instant, Limits, LockRef, Under, deadlock::Due, session::Call};
 use enq_protocol::vocabulary::{Flags, Handle, LockMode, LockspaceId, Owner, ResourceName};
 use std::sync::Arc;
 
@@ -57,10 +57,17 @@ impl Scene {
 
     pub(super) fn execute(&mut self, cell: &SessionCell, call: Call<'_>) {
         let mut register = cell.in_half.lock();
-        let request = Request { number: register.last() + 1, len: 1 };
-        register.number(request.number, 0).expect("a test numbers its requests in order");
+        let request = Request { number: register.last() + 1, digest: 0, len: 1 };
+        register.admit(request.number, 0, 1).expect("a test numbers its requests in order");
         self.table.execute(self.now, (cell, &mut register), request, call, &mut self.scratch);
         cell.publish(&register);
+    }
+
+    /// Looks for deadlocks, and refuses one request of each.
+    pub(super) fn search_all(&mut self, due: Due) -> Searched {
+        self.table.search_deadlocks(self.now, due, |refusal| {
+            self.table.refuse(self.now, refusal, &mut self.scratch)
+        })
     }
 
     /// Asks for EX.

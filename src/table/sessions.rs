@@ -60,6 +60,8 @@ pub struct OutHalf {
     pub peer: String,
     /// How often another connection went on with the session.
     pub attachment: u64,
+    /// The last request that a log has executed since the session was taken in; who waits for it is woken.
+    pub executed: u64,
     /// The session has ended; nothing is appended any more.
     pub ended: bool,
 }

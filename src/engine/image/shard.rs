@@ -29,6 +29,14 @@ pub struct Local {
     pub planted: Planted,
 }
 
+impl Local {
+    /// These limits, with what this process may have.
+    #[must_use]
+    pub fn bounded(&self, limits: Limits) -> Limits {
+        Limits { memory: self.memory, history: self.history, planted: self.planted, ..limits }
+    }
+}
+
 // Where its locks are follows from its lists, and that it is sealed from its end.
 fields! { Attendance { session, orphan_key; sealed: false, levels: Vec::new(), locks: 0 } }
 fields! { Group { lockspace, orphan_key; levels: Vec::new(), locks: 0 } }
@@ -76,7 +84,7 @@ impl Shard {
         } = self;
         assert!(work.is_empty() && entered.is_empty(), "a step leaves nothing to do");
         number.write(to);
-        limits.put_image(to);
+        limits.write(to);
         serial.write(to);
         now.write(to);
         epoch.write(to);
@@ -115,7 +123,7 @@ impl Shard {
         let seed = local.hash_seed;
         let mut shard = Shard {
             number: Image::read(from)?,
-            limits: Limits::from_image(from, local)?,
+            limits: local.bounded(Image::read(from)?),
             serial: Image::read(from)?,
             now: Image::read(from)?,
             epoch: Image::read(from)?,

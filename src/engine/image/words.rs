@@ -1,8 +1,9 @@
 //! The words of the vocabulary, and time.
 
 use super::super::limits::Limits;
+use super::super::planted::Planted;
 use super::super::time::Instant;
-use super::{Bad, Image, Local, Reader, Writer, fields, variants};
+use super::{Bad, Image, Reader, Writer, fields, variants};
 use enq_protocol::vocabulary::{
     ConversionDeadlock, Fence, Flags, Grant, Handle, LockId, LockMode, LockspaceId, LockspaceView, ModeSet,
     Owner, PathLevel, Place, Policy, ResourceName, Seq, Serial, SessionId, Stamp, Statistics, Status,
@@ -107,43 +108,10 @@ fields! {
     }
 }
 
-impl Limits {
-    /// Those that decide how something comes out.
-    pub fn put_image(&self, to: &mut Writer) {
-        let Limits {
-            waiting_a_resource,
-            locks_a_session,
-            waiting_a_session,
-            memory: _,
-            history: _,
-            planted: _,
-            name_len,
-            depth,
-            value_len,
-        } = self;
-        for number in [waiting_a_resource, locks_a_session, waiting_a_session] {
-            number.write(to);
-        }
-        name_len.write(to);
-        depth.write(to);
-        value_len.write(to);
-    }
-
-    /// The same, with what this process may have.
-    ///
-    /// # Errors
-    /// The bytes are not limits.
-    pub fn from_image(from: &mut Reader<'_>, local: &Local) -> Result<Limits, Bad> {
-        Ok(Limits {
-            waiting_a_resource: Image::read(from)?,
-            locks_a_session: Image::read(from)?,
-            waiting_a_session: Image::read(from)?,
-            memory: local.memory,
-            history: local.history,
-            planted: local.planted,
-            name_len: Image::read(from)?,
-            depth: Image::read(from)?,
-            value_len: Image::read(from)?,
-        })
+// Those that decide how something comes out; the others are the process's own (`Local::bounded`).
+fields! {
+    Limits {
+        waiting_a_resource, locks_a_session, waiting_a_session, name_len, depth, value_len;
+        memory: Limits::default().memory, history: 0, planted: Planted::NONE
     }
 }

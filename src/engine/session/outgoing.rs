@@ -105,6 +105,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// The number of the last output.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Is somebody there to hear notices? If not, those that come are dropped.
     #[must_use]
     pub fn is_heard(&self) -> bool {

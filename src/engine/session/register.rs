@@ -1,8 +1,9 @@
 //! The in-half: which request is next, which handles stand for what, what was sent and not yet acknowledged.
 //!
-//! Requests are numbered from 1 without gaps and executed in order. A number that was executed before is dropped, for
-//! its answer is in the other stream. A gap, the last number with other content, or an acknowledgement of what was never
-//! sent is the word of a peer that has lost its mind: the session ends.
+//! Requests are numbered from 1 without gaps, admitted at the door and executed in order: at once, or when their log has
+//! made them durable. A number that was admitted before is dropped, for its answer is in the other stream, or will be. A
+//! gap, the last number with other content, or an acknowledgement of what was never sent is the word of a peer that has
+//! lost its mind: the session ends.
 
 mod image;
 
@@ -55,6 +56,10 @@ pub struct Register {
     bounds: Bounds,
     last: u64,
     last_digest: u64,
+    /// The last number that was let in, with its digest; what is between this and `last` is under way.
+    admitted: u64,
+    admitted_digest: u64,
+    under_way_bytes: u32,
     handles: Handles,
     touched: [u64; 4],
     waiting_at_most: u32,
@@ -72,6 +77,8 @@ pub struct Register {
     /// How often another connection went on with the session.
     attachment: u64,
     ended: Option<Ended>,
+    /// Its end is under way: nothing more is let in.
+    condemned: bool,
 }
 
 /// How a session ended.
@@ -91,6 +98,9 @@ impl Register {
             bounds,
             last: 0,
             last_digest: 0,
+            admitted: 0,
+            admitted_digest: 0,
+            under_way_bytes: 0,
             handles: Handles::default(),
             touched: [0; 4],
             waiting_at_most: 0,
@@ -106,26 +116,56 @@ impl Register {
             hears_from: None,
             attachment: 0,
             ended: None,
+            condemned: false,
         }
     }
 
-    /// Is a request with this number to be executed? If so, it counts as executed from now on.
+    /// Another process goes on with it, under these bounds: everything that was made may have been sent, and acknowledged,
+    /// before.
+    pub fn go_on(&mut self, bounds: Bounds, outgoing: &Outgoing) {
+        self.bounds = bounds;
+        self.sent = outgoing.last();
+    }
+
+    /// Is a request with this number to be executed? If so it is under way from now on, until [`Register::begin`].
     ///
     /// # Errors
     /// MISORDERED after a gap, FALSE_RETRY for the last number with another digest: both end the session.
-    pub fn number(&mut self, number: u64, digest: u64) -> Result<Numbered, Status> {
-        if number == self.last + 1 {
-            self.last = number;
-            self.last_digest = digest;
+    pub fn admit(&mut self, number: u64, digest: u64, len: u32) -> Result<Numbered, Status> {
+        if number == self.admitted + 1 {
+            self.admitted = number;
+            self.admitted_digest = digest;
+            self.under_way_bytes = self.under_way_bytes.saturating_add(len);
             Ok(Numbered::Next)
-        } else if number > self.last {
+        } else if number > self.admitted {
             Err(Status::Misordered)
-        } else if number == self.last && digest != self.last_digest {
+        } else if number == self.admitted && digest != self.admitted_digest {
             Err(Status::FalseRetry)
         } else if self.bounds.planted.is(Mistake::RepeatsAreExecuted) {
             Ok(Numbered::Next)
         } else {
             Ok(Numbered::Again)
+        }
+    }
+
+    /// The number of the last request that was let in.
+    #[must_use]
+    pub fn admitted(&self) -> u64 {
+        self.admitted
+    }
+
+    /// Is a request let in that was not executed yet?
+    #[must_use]
+    pub fn has_under_way(&self) -> bool {
+        self.admitted > self.last
+    }
+
+    /// This request is executed now. It was let in here, or before a restart.
+    pub fn begin(&mut self, number: u64, digest: u64, len: u32) {
+        self.under_way_bytes = self.under_way_bytes.saturating_sub(len);
+        (self.last, self.last_digest) = (number, digest);
+        if self.admitted <= number {
+            (self.admitted, self.admitted_digest) = (number, digest);
         }
     }
 
@@ -139,8 +179,13 @@ impl Register {
     #[must_use]
     pub fn has_room(&self, requests: u32, bytes: usize) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.in_flight.saturating_add(requests) <= self.bounds.window_requests
-            && self.in_flight_bytes.saturating_add(bytes) <= self.bounds.window_bytes
+        let under_way = u32::try_from(self.admitted.saturating_sub(self.last)).unwrap_or(u32::MAX);
+        let (in_flight, in_flight_bytes) = (
+            self.in_flight.saturating_add(under_way),
+            self.in_flight_bytes.saturating_add(self.under_way_bytes),
+        );
+        in_flight.saturating_add(requests) <= self.bounds.window_requests
+            && in_flight_bytes.saturating_add(bytes) <= self.bounds.window_bytes
     }
 
     /// Everything up to this number has arrived. An older word than the last one is ignored.
@@ -148,13 +193,20 @@ impl Register {
     /// # Errors
     /// ACK_RANGE if that number was never sent: it ends the session.
     pub fn acknowledge(&mut self, number: u64) -> Result<(), Status> {
-        if number <= self.acked {
-            return Ok(());
-        }
         if number > self.sent {
             return Err(Status::AckRange);
         }
+        self.trim(number);
+        Ok(())
+    }
+
+    /// The log says that everything up to this number had arrived when the next request was let in.
+    pub fn trim(&mut self, number: u64) {
+        if number <= self.acked {
+            return;
+        }
         self.acked = number;
+        self.sent = self.sent.max(number);
         let number = number + u64::from(self.bounds.planted.is(Mistake::AcknowledgementTakesTooMuch));
         while let Some(entry) = self.retained.pop_front_if(|entry| entry.number <= number) {
             self.retained_weight -= entry.weight();
@@ -166,7 +218,12 @@ impl Register {
             self.to_send_weight -= entry.weight();
             self.land(&entry);
         }
-        Ok(())
+    }
+
+    /// The last output of which it is known that it arrived.
+    #[must_use]
+    pub fn acked(&self) -> u64 {
+        self.acked
     }
 
     /// A request whose answer has arrived is not in flight any more.
@@ -407,10 +464,21 @@ impl Register {
         self.handles = Handles::default();
     }
 
-    /// Has it?
+    /// Its end is in the log: nothing more is let in, and nobody goes on with it.
+    pub fn condemn(&mut self) {
+        self.condemned = true;
+    }
+
+    /// Has it ended, or is its end under way?
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.ended.is_some()
+        self.ended.is_some() || self.condemned
+    }
+
+    /// Has it died, or is that under way?
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.condemned || self.ended == Some(Ended::Died)
     }
 
     /// How it has, if it has.

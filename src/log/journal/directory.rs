@@ -7,6 +7,7 @@ use super::disk::{Disk, File};
 use nix::fcntl::{Flock, FlockArg};
 use std::{
     fs, io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -73,7 +74,9 @@ impl Disk for Directory {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
         self.check_write()?;
-        let file = fs::File::options().read(true).write(true).create_new(true).open(self.path(name))?;
+        // Whoever reads the secret of a session may take it over.
+        let mut options = fs::File::options();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(self.path(name))?;
         Ok(Box::new(file))
     }
 

@@ -12,7 +12,15 @@ use super::{
     writer::Writer,
 };
 use parking_lot::{Condvar, Mutex};
-use std::{collections::VecDeque, io, sync::Arc, thread};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 /// Who is told, in the thread that writes. It should be quick: the next batch waits for it.
 pub trait Audience: Send + 'static {
@@ -35,6 +43,8 @@ pub struct Journal {
 struct Common {
     store: Arc<Store>,
     queue: Mutex<Queue>,
+    /// As many bytes as the queue has, for who only looks.
+    queued: AtomicUsize,
     /// There is something to write, or to end.
     filled: Condvar,
     /// Something became durable, or nothing will.
@@ -68,6 +78,7 @@ impl Journal {
         let common = Arc::new(Common {
             store: Arc::clone(writer.store()),
             queue: Mutex::new(queue),
+            queued: AtomicUsize::new(0),
             filled: Condvar::new(),
             advanced: Condvar::new(),
         });
@@ -103,6 +114,7 @@ impl Journal {
         }
         queue.bodies.back_mut().expect("there is one now").push(record);
         queue.bytes += bytes;
+        self.common.queued.store(queue.bytes, Ordering::Relaxed);
         queue.next += 1;
         drop(queue);
         self.common.filled.notify_one();
@@ -129,6 +141,12 @@ impl Journal {
     #[must_use]
     pub fn durable(&self) -> u64 {
         self.common.store.durable()
+    }
+
+    /// What waits to be written, in bytes.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.common.queued.load(Ordering::Relaxed)
     }
 
     /// Begins a snapshot of everything up to this position. It is written in the thread of the caller.
@@ -226,6 +244,7 @@ impl Common {
         }
         let body = queue.bodies.pop_front()?;
         queue.bytes -= body.record_bytes();
+        self.queued.store(queue.bytes, Ordering::Relaxed);
         Some(body)
     }
 

@@ -13,7 +13,7 @@
 
 use super::{
     attempts::Attempts,
-    batch::Batch,
+    batch::{Batch, Header},
     contents::{Access, Contents},
     disk::{Disk, write_all},
     error::{Damage, OpenError},
@@ -188,6 +188,20 @@ impl Recovery {
     /// # Errors
     /// What should be there is damaged. What was applied so far must be thrown away.
     pub fn batch(&mut self) -> Result<Option<Batch<'_>>, OpenError> {
+        Ok(self.step()?.map(|(batch, _)| batch))
+    }
+
+    /// The next batch with the note of what is being applied, for who applies it.
+    ///
+    /// # Errors
+    /// As [`Recovery::batch`].
+    pub fn step(&mut self) -> Result<Option<(Batch<'_>, &mut Attempts)>, OpenError> {
+        let Some((header, offset)) = self.find_batch()? else { return Ok(None) };
+        let segment = self.segment.as_ref().expect("the batch was found in it");
+        Ok(Some((segment.batch(header, offset).after(self.known), &mut self.attempts)))
+    }
+
+    fn find_batch(&mut self) -> Result<Option<(Header, usize)>, OpenError> {
         loop {
             if self.is_at_end || (self.segment.is_none() && !self.begin_segment()?) {
                 return Ok(None);
@@ -204,8 +218,7 @@ impl Recovery {
                     let count = batch.after(self.known).count();
                     if count > 0 {
                         self.report.records += u64::from(count);
-                        let segment = self.segment.as_ref().expect("it was there a line ago");
-                        return Ok(Some(segment.batch(header, offset).after(self.known)));
+                        return Ok(Some((header, offset)));
                     }
                 }
                 Found::Gap(why, header, at) => {

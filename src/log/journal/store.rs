@@ -54,6 +54,8 @@ pub(super) struct Store {
     durable: AtomicU64,
     /// What is left in the segment that is written.
     left: AtomicUsize,
+    /// As many spare segments as the books have, for who only looks.
+    spare_count: AtomicUsize,
     failure: OnceLock<Failure>,
 }
 
@@ -79,6 +81,7 @@ impl Store {
             disk,
             settings,
             id: books.head.head().id,
+            spare_count: AtomicUsize::new(books.spares.len()),
             books: Mutex::new(books),
             making: Mutex::new(()),
             is_taking_snapshot: AtomicBool::new(false),
@@ -139,6 +142,7 @@ impl Store {
         let mut books = self.books.lock();
         let spare =
             books.spares.pop_first().map(Name::Spare).expect("nobody else takes spare segments").text();
+        self.count_spares(&books);
         let head = books.head.head();
         let number = books.segments.last_key_value().map_or(head.segment, |(number, _)| *number) + 1;
         let bytes = self.settings.segment_bytes as u64;
@@ -204,6 +208,7 @@ impl Store {
                 let name = Name::Spare(number).text();
                 self.attempt("rename", &unfinished, self.disk.rename(&unfinished, &name))?;
                 books.spares.insert(number);
+                self.count_spares(&books);
                 Ok(Ok(()))
             }
             Err(error) if is_no_room(&error) => {
@@ -218,9 +223,13 @@ impl Store {
 
     /// What can still be written.
     pub(super) fn room(&self) -> Room {
-        let spares = self.books.lock().spares.len();
+        let spares = self.spare_count.load(Ordering::SeqCst);
         let bytes = self.left.load(Ordering::SeqCst) + spares * (self.settings.segment_bytes - SECTOR_BYTES);
         Room { bytes, spares, is_short: spares < self.settings.spares }
+    }
+
+    fn count_spares(&self, books: &Books) {
+        self.spare_count.store(books.spares.len(), Ordering::SeqCst);
     }
 
     /// One snapshot is written at a time. Says no if one is.
@@ -274,6 +283,7 @@ impl Store {
                 self.attempt("remove", &name, self.disk.remove(&name))?;
             }
         }
+        self.count_spares(&books);
         // The lock on the books is held until then: nobody writes a plate into a file that has its old name on disk.
         self.sync_names()
     }

@@ -33,6 +33,10 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Where its epoch is kept, and which leases may outlive it.
     pub state: Place,
+    /// Where its journal is, if it has one.
+    pub data_dir: Option<PathBuf>,
+    /// As many bytes of records are between two snapshots.
+    pub snapshot_every: usize,
     /// An operator asserts that there are no leases of before.
     pub no_survivors: bool,
     /// How many may come in.
@@ -181,6 +185,8 @@ impl From<&Settings> for Config {
         Config {
             listen: settings.listen.clone(),
             state,
+            data_dir: settings.data_dir.clone(),
+            snapshot_every: settings.snapshot_every.0,
             no_survivors: settings.no_survivors,
             door: DoorLimits {
                 connections: count(settings.connections_max),

@@ -33,6 +33,7 @@ pub(super) fn broken(settings: &Settings) -> Vec<String> {
     judge.sizes();
     judge.locks();
     judge.memory();
+    judge.journal();
     judge.broken
 }
 
@@ -95,6 +96,20 @@ impl Judge<'_> {
             "ttl_min x 2/3 + 200ms <= ttl_min x 0.99/1.01 - 100ms",
             "two renewals, one each third of a lease, and a round trip must fit before a client stops believing, \
              which is from 957ms on",
+        );
+    }
+
+    fn journal(&mut self) {
+        let s = self.settings;
+        self.must(
+            s.data_dir.is_none() || !s.no_survivors,
+            "data_dir without no_survivors",
+            "what a journal has survives, and nobody may assert that it does not",
+        );
+        self.must(
+            s.snapshot_every.0 >= 64 << 10,
+            "snapshot_every >= 64KiB",
+            "a snapshot is written for less than it saves",
         );
     }
 

@@ -89,6 +89,11 @@ settings! {
     /// Directory that keeps the epoch of the server's boots and which leases may outlive it. Without it: $STATE_DIRECTORY, else enq in the user's state
     /// directory.
     state_dir: Option<PathBuf> = None;
+    /// Directory of the journal: sessions, locks and value blocks survive a restart, a crash, a loss of power; what is answered
+    /// is on disk. Without it the server is volatile. It is made if only its last name is missing.
+    data_dir: Option<PathBuf> = None;
+    /// As many bytes of the journal are read again by a start, at most about: when so much has been written, a snapshot is taken.
+    snapshot_every: Size = Size::kib(16 * 1_024);
     /// Nobody holds a lock of the server that ran here before: do not wait for leases of before. Two may hold one lock if
     /// this is not true.
     no_survivors: bool = false;

@@ -9,7 +9,8 @@
 //! 1. wait until bytes come into [`Conversation::listen`]'s buffer, or [`ToSay`] is ready, or there is room to write
 //!    again, or what [`Conversation::waits_for`] names takes too long ([`Conversation::too_long`] ends it);
 //! 2. [`Conversation::turn`], then [`Conversation::write`]; an error of either ends it;
-//! 3. while [`Conversation::is_paused`] and not [`Conversation::is_blocked`], another turn at once, without reading.
+//! 3. while [`Conversation::is_paused`] and not [`Conversation::is_blocked`], another turn at once, without reading. Nothing
+//!    is read either while [`Conversation::is_awaiting`]: what was asked is on its way through the log.
 //!
 //! At the end, [`Conversation::leave`], and then [`Conversation::last_words`] if the peer may still hear them.
 
@@ -26,6 +27,7 @@ use super::{
 };
 use crate::{
     engine::{Instant, Mistake, Planted},
+    log::Promise,
     table::{Scratch, SessionCell},
 };
 use bytes::{Buf as _, BytesMut};
@@ -34,6 +36,7 @@ use enq_protocol::{
     wire::Fatal,
 };
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
@@ -66,6 +69,10 @@ pub struct Conversation {
     to_expire: Vec<(u32, SessionId, String)>,
     /// The turn stopped before a look, because too much is unread.
     paused: bool,
+    /// The turn stopped until everything is executed that its session asked.
+    awaits_executed: bool,
+    /// What becomes of what was asked under these tags; the turn stopped until it is known.
+    awaited: VecDeque<(u32, Promise)>,
     /// The last write did not take everything.
     blocked: bool,
     /// It took something.
@@ -89,6 +96,10 @@ pub struct Conversation {
 pub struct ToSay<'a> {
     session: Option<&'a SessionCell>,
     attachment: u64,
+    /// What else it waits for.
+    promise: Option<&'a Promise>,
+    /// The last request of which the peer was told that it was executed.
+    told: u64,
     /// What the peer has not read, while it does not read.
     unread: Option<usize>,
     bounds: Bounds,
@@ -111,6 +122,8 @@ impl Conversation {
             room: translate::Room::default(),
             to_expire: Vec::new(),
             paused: false,
+            awaits_executed: false,
+            awaited: VecDeque::new(),
             blocked: false,
             progressed: false,
             unread: 0,
@@ -163,11 +176,15 @@ impl Conversation {
         self.make_room();
         self.read.reserve(self.announced());
         let unread = self.blocked.then_some(self.unread);
-        let bounds = self.house.bounds;
-        (
-            &mut self.read,
-            ToSay { session: self.session.as_deref(), attachment: self.attachment, unread, bounds },
-        )
+        let to_say = ToSay {
+            session: self.session.as_deref(),
+            attachment: self.attachment,
+            promise: self.awaited.front().map(|(_, promise)| promise),
+            told: self.told,
+            unread,
+            bounds: self.house.bounds,
+        };
+        (&mut self.read, to_say)
     }
 
     /// Room for the next read: some, but for a long frame that has begun no more than it needs in all, and not before
@@ -191,6 +208,12 @@ impl Conversation {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// Does it wait for the log? Nothing is read and nothing that was received is handled then.
+    #[must_use]
+    pub fn is_awaiting(&self) -> bool {
+        self.awaits_executed || !self.awaited.is_empty()
     }
 
     /// Did the last write not take everything?
@@ -259,6 +282,7 @@ impl Conversation {
             Phase::Stranger if self.read.is_empty() => Some(WaitsFor::FirstFrame),
             Phase::Stranger => Some(WaitsFor::Handshake),
             _ if !self.is_guest() => Some(WaitsFor::Handshake),
+            _ if self.is_awaiting() => None,
             Phase::Greeted | Phase::Attached | Phase::Parted if self.read.is_empty() || self.paused => None,
             Phase::Greeted | Phase::Attached | Phase::Parted => Some(WaitsFor::RestOfFrame),
         }
@@ -391,11 +415,14 @@ impl ToSay<'_> {
     /// peer does not read, that is only when a bound of what is unread is passed.
     #[must_use]
     pub fn is_ready(&self, waker: &Waker) -> bool {
+        if self.promise.is_some_and(|promise| promise.is_kept(waker)) {
+            return true;
+        }
         let Some(cell) = self.session else { return false };
         let mut half = cell.out_half.lock();
         let outgoing = &half.outgoing;
         let ready = match self.unread {
-            None => outgoing.has_unsent(),
+            None => outgoing.has_unsent() || half.executed > self.told,
             Some(unread) if unread <= self.bounds.hard => {
                 outgoing.unsent_weight() + unread > self.bounds.hard
             }

@@ -7,10 +7,7 @@
 use super::Conversation;
 use super::turn::Next;
 use crate::{
-    engine::{
-        Instant, Mistake,
-        session::{Ended, Register},
-    },
+    engine::{Instant, Mistake, session::Register},
     server::peer::{Misbehaved, Phase},
     table::SessionCell,
 };
@@ -28,7 +25,7 @@ impl Conversation {
         let mut register = cell.in_half.lock();
         // It may have ended since it was found.
         let ended = register.ended();
-        if ended == Some(Ended::Died) {
+        if register.is_dead() {
             return Err(refused());
         }
         let answered = match cell.attach(&mut register, asked.received, self.address.to_string()) {

@@ -4,8 +4,9 @@ use super::{Conversation, Ends};
 use crate::{
     engine::{
         Instant,
-        session::{Numbered, Register},
+        session::{Ended, Numbered, Register},
     },
+    log::{Outcome, Promise},
     server::{
         look::{self, Looker},
         metrics::Limit,
@@ -17,7 +18,7 @@ use crate::{
 };
 use bytes::{Buf as _, BytesMut};
 use enq_protocol::{
-    vocabulary::Status,
+    vocabulary::{SessionId, Status},
     wire::{self, Administer, Frame, Kind, Look, Request as Asked, Seen},
 };
 use std::{
@@ -43,15 +44,60 @@ impl Conversation {
     /// Why the conversation ends.
     pub fn turn(&mut self, now: Instant, received: bool) -> Result<(), Ends> {
         self.paused = false;
+        self.learn(now);
         let mut read = mem::take(&mut self.read);
         let result = self.frames(&mut read, now, received);
         self.read = read;
         for (tag, session, reason) in mem::take(&mut self.to_expire) {
             self.encode_before_look();
-            let seen = look::expire(&self.house, now, session, &reason, &mut self.scratch);
-            self.answer_look(tag, &seen, self.told);
+            let asked = look::expire(&self.house, now, session, &reason, &mut self.scratch);
+            if let Some(seen) = self.promised(tag, asked, now) {
+                self.answer_look(tag, &seen, self.told);
+            }
         }
         result
+    }
+
+    /// What became of what was asked, as far as it is known by now.
+    fn learn(&mut self, now: Instant) {
+        while let Some((tag, promise)) = self.awaited.front()
+            && let Some(outcome) = promise.take()
+        {
+            let tag = *tag;
+            self.awaited.pop_front();
+            self.encode_before_look();
+            let seen = self.brought(outcome, now);
+            self.answer_look(tag, &seen, self.told);
+        }
+    }
+
+    /// The answer to what was asked under this tag, unless it is not known yet.
+    fn promised(&mut self, tag: u32, asked: Result<Promise, Status>, now: Instant) -> Option<Seen> {
+        let promise = match asked {
+            Ok(promise) => promise,
+            Err(status) => return Some(Seen::Refused(status)),
+        };
+        let outcome = promise.take();
+        if outcome.is_none() {
+            self.awaited.push_back((tag, promise));
+        }
+        outcome.map(|outcome| self.brought(outcome, now))
+    }
+
+    /// What an outcome means for this conversation, and how it is answered.
+    fn brought(&mut self, outcome: Outcome, now: Instant) -> Seen {
+        match outcome {
+            Outcome::Opened(cell) => {
+                let opened = look::opened(&self.house, now, &cell);
+                self.session = Some(cell);
+                self.phase = Phase::Attached;
+                self.attachment = 0;
+                self.told = 0;
+                Seen::Opened(opened)
+            }
+            Outcome::Answered(Status::Done) => Seen::Done,
+            Outcome::Answered(status) => Seen::Refused(status),
+        }
     }
 
     /// Handles the frames in `read` and cuts them off.
@@ -71,12 +117,19 @@ impl Conversation {
             if self.is_superseded(&register) {
                 return Err(Misbehaved::told(Status::Superseded).into());
             }
+            if register.ended() == Some(Ended::Closed) {
+                // Its CLOSE has come through.
+                self.encode_from(cell, &mut register);
+                self.part(cell);
+                continue;
+            }
             if register.has_ended() {
                 return Err(Misbehaved::told(Status::SessionLost).into());
             }
             if received {
                 cell.renew(now);
             }
+            self.awaits_executed &= register.has_under_way();
             let next = self.frames_until(read, &mut at, now, Some((cell, &mut register)));
             read.advance(mem::take(&mut at));
             let next = next.and_then(|next| self.unpark(now, cell, &mut register).map(|()| next));
@@ -86,9 +139,7 @@ impl Conversation {
             }
             let next = next?;
             if register.has_ended() {
-                self.session = None;
-                self.phase = Phase::Parted;
-                self.told = 0;
+                self.part(cell);
             }
             match next {
                 Next::Session => {}
@@ -97,7 +148,17 @@ impl Conversation {
         }
     }
 
-    /// Handles frames from `at` on, until there is none, or the session changes, or the peer must read first.
+    /// The session was closed in order: the conversation goes on without one.
+    fn part(&mut self, cell: &SessionCell) {
+        tracing::info!(session = %cell.id, name = cell.about.name, "session closed");
+        self.session = None;
+        self.phase = Phase::Parted;
+        self.told = 0;
+        self.awaits_executed = false;
+    }
+
+    /// Handles frames from `at` on, until there is none, or the session changes, or the peer must read first, or the log
+    /// must come to what was asked.
     fn frames_until(
         &mut self,
         read: &[u8],
@@ -105,7 +166,9 @@ impl Conversation {
         now: Instant,
         mut session: Option<(&Arc<SessionCell>, &mut Register)>,
     ) -> Result<Next, Misbehaved> {
-        while let Some(frame) = self.phase.cut(read.get(*at..).unwrap_or_default(), self.house.bounds)? {
+        while !self.is_awaiting()
+            && let Some(frame) = self.phase.cut(read.get(*at..).unwrap_or_default(), self.house.bounds)?
+        {
             let bytes = read.get(*at..*at + frame.len).unwrap_or_default();
             let session = session.as_mut().map(|(cell, register)| (*cell, &mut **register));
             match self.frame(frame, bytes, now, session)? {
@@ -189,22 +252,24 @@ impl Conversation {
         len: usize,
         asked: Asked<'_>,
     ) -> Result<Next, Misbehaved> {
-        if number == register.last() + 1 && !register.has_room(1, len) {
+        if number == register.admitted() + 1 && !register.has_room(1, len) {
             self.overrun(register, 1);
             return Err(Misbehaved::told(Status::Flow));
         }
-        match register.number(number, digest).map_err(Misbehaved::told)? {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        match register.admit(number, digest, len).map_err(Misbehaved::told)? {
             Numbered::Again => return Ok(Next::Frame),
             Numbered::Next => {}
         }
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let is_last = matches!(asked, Asked::Close);
         let call = translate::call(asked, cell.id, &mut self.room);
-        let request = Request { number, len };
+        let request = Request { number, digest, len };
         match self.house.log.execute(now, (cell, register), request, call, &mut self.scratch) {
             Executed::GoesOn => Ok(Next::Frame),
-            Executed::Closed => {
-                tracing::info!(session = %cell.id, name = cell.about.name, "session closed");
-                Ok(Next::Session)
+            Executed::Closed => Ok(Next::Session),
+            Executed::UnderWay => {
+                self.awaits_executed = is_last || self.house.log.is_crowded();
+                Ok(Next::Frame)
             }
         }
     }
@@ -291,6 +356,10 @@ impl Conversation {
             self.paused = true;
             return Next::Pause;
         }
+        if !renews && session.as_ref().is_some_and(|(_, register)| register.has_under_way()) {
+            self.awaits_executed = true;
+            return Next::Pause;
+        }
         let session = session.map(|(cell, register)| {
             // What was asked before is answered before, so that the answer of a look proves it.
             self.encode_all(cell, register);
@@ -304,20 +373,28 @@ impl Conversation {
                 self.to_expire.push((tag, session, reason));
                 return Next::Frame;
             }
-            Ok(Look::Open(asked)) => match look::open(&house, now, asked, self.address.to_string()) {
-                Err(status) => Seen::Refused(status),
-                Ok((cell, opened)) => {
-                    self.session = Some(cell);
-                    self.phase = Phase::Attached;
-                    self.attachment = 0;
-                    self.told = 0;
-                    next = Next::Session;
-                    Seen::Opened(opened)
+            Ok(Look::Open(asked)) => {
+                let asked = look::open(&house, now, asked, self.address.to_string());
+                match self.promised(tag, asked, now) {
+                    Some(seen @ Seen::Opened(_)) => {
+                        next = Next::Session;
+                        seen
+                    }
+                    Some(seen) => seen,
+                    None => return Next::Frame,
                 }
-            },
+            }
+            Ok(Look::Administer(what)) if !matches!(what, Administer::Scan) => {
+                let by = session.map_or(SessionId(0), |cell| cell.id);
+                let asked = look::administer(&house, now, by, &what, &mut self.scratch);
+                match self.promised(tag, asked, now) {
+                    Some(seen) => seen,
+                    None => return Next::Frame,
+                }
+            }
             Ok(look) => {
                 let session = session.map(|cell| &**cell);
-                Looker { house: &house, now, session }.look(look, &mut self.scratch)
+                Looker { house: &house, now, session }.look(look)
             }
         };
         self.answer_look(tag, &seen, self.told);

@@ -40,7 +40,7 @@ impl Scene {
     }
 
     fn search(&mut self, due: Due) -> Vec<Arc<Deadlock>> {
-        self.table.search_deadlocks(self.now, due, &mut self.scratch).found
+        self.search_all(due).found
     }
 
     fn search_at(&mut self, now: Instant) -> Vec<Arc<Deadlock>> {
@@ -217,7 +217,7 @@ fn long_queues_are_copied_whole_wherever_they_are() {
         let name = format!("queue {}", handle % 3);
         scene.ask(Wish { cell: &cell, owner: handle, handle, name: &name, priority: 0 });
     }
-    let searched = scene.table.search_deadlocks(scene.now, Due::All, &mut scene.scratch);
+    let searched = scene.search_all(Due::All);
     assert_eq!((searched.locks, searched.found.len()), (3_600, 0));
 }
 
@@ -234,7 +234,7 @@ fn a_session_that_waits_in_two_long_queues_is_soon_seen_to_go_on() {
         let name = if handle % 2 == 0 { "a" } else { "b" };
         scene.ask(Wish { cell: &waiter, owner: 0, handle, name, priority: 0 });
     }
-    let searched = scene.table.search_deadlocks(scene.now, Due::All, &mut scene.scratch);
+    let searched = scene.search_all(Due::All);
     assert_eq!((searched.locks, searched.found.len()), (4_002, 0));
 }
 

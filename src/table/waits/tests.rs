@@ -57,7 +57,7 @@ fn no_look_looks_at_more_than_2000_locks_at_once() {
     let older = LockFilter { older_than_ms: 60_000, ..LockFilter::default() };
     assert_eq!(look(&mut scene, |scene| assert_eq!(list(scene, &older), 0)), LISTED_A_STEP, "in vain");
     let at_once = look(&mut scene, |scene| {
-        let found = scene.table.search_deadlocks(scene.now, Due::All, &mut scene.scratch);
+        let found = scene.search_all(Due::All);
         assert_eq!((found.locks, found.found.len()), (locks - 2, 0));
     });
     assert_eq!(at_once, LOOKED_AT_A_STEP, "a search");
@@ -100,7 +100,7 @@ fn one_long_queue_is_looked_at_whole_only_where_it_must() {
     assert_eq!(at_once, SHOWN_MAX, "a resource");
     assert_eq!(look(&mut scene, |scene| _ = list(scene, &LockFilter::default())), LISTED_A_STEP, "a listing");
     let at_once = look(&mut scene, |scene| {
-        scene.table.search_deadlocks(scene.now, Due::All, &mut scene.scratch);
+        scene.search_all(Due::All);
     });
     assert_eq!(at_once, all, "a search copies a resource whole");
     assert_eq!(look(&mut scene, |scene| assert!(!scene.table.is_live(space, &path, Seq(0)))), all - 1);

@@ -21,6 +21,9 @@ impl Register {
             bounds: _,
             last,
             last_digest,
+            admitted: _,
+            admitted_digest: _,
+            under_way_bytes: _,
             handles,
             touched,
             waiting_at_most: _,
@@ -36,6 +39,7 @@ impl Register {
             hears_from: _,
             attachment: _,
             ended,
+            condemned: _,
         } = self;
         let Outgoing { last: last_output, unsent, unsent_weight: _, ended: freed, waiting, heard: _ } =
             outgoing;
@@ -77,6 +81,9 @@ impl Register {
             bounds,
             last,
             last_digest,
+            admitted: last,
+            admitted_digest: last_digest,
+            under_way_bytes: 0,
             handles,
             touched,
             waiting_at_most: waiting,
@@ -93,6 +100,7 @@ impl Register {
             hears_from: None,
             attachment: 0,
             ended,
+            condemned: false,
         };
         let (unsent, unsent_weight) = (VecDeque::new(), 0);
         let outgoing =

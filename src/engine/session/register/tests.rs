@@ -37,7 +37,8 @@ fn refused(status: Status) -> Said {
 fn answer(register: &mut Register, outgoing: &mut Outgoing, count: u64, len: u32) {
     for _ in 0..count {
         let request = register.last() + 1;
-        assert_eq!(register.number(request, 0), Ok(Numbered::Next));
+        assert_eq!(register.admit(request, 0, len), Ok(Numbered::Next));
+        register.begin(request, 0, len);
         register.fly(len);
         outgoing.append_answer(SOMEWHERE, len, Told::Answer { request, said: Said::Done(Status::Done) });
     }
@@ -48,13 +49,44 @@ fn answer(register: &mut Register, outgoing: &mut Outgoing, count: u64, len: u32
 #[test]
 fn a_number_is_executed_once_and_a_gap_is_an_error() {
     let mut register = Register::new(BOUNDS);
-    assert_eq!(register.number(2, 9), Err(Status::Misordered));
-    assert_eq!(register.number(1, 9), Ok(Numbered::Next));
-    assert_eq!(register.number(1, 9), Ok(Numbered::Again));
-    assert_eq!(register.number(1, 8), Err(Status::FalseRetry));
-    assert_eq!(register.number(2, 8), Ok(Numbered::Next));
-    assert_eq!(register.number(1, 7), Ok(Numbered::Again), "only the last one is compared");
-    assert_eq!(register.number(u64::MAX, 7), Err(Status::Misordered));
+    assert_eq!(register.admit(2, 9, 0), Err(Status::Misordered));
+    assert_eq!(register.admit(1, 9, 0), Ok(Numbered::Next));
+    assert_eq!(register.admit(1, 9, 0), Ok(Numbered::Again));
+    assert_eq!(register.admit(1, 8, 0), Err(Status::FalseRetry));
+    assert_eq!(register.admit(2, 8, 0), Ok(Numbered::Next));
+    assert_eq!(register.admit(1, 7, 0), Ok(Numbered::Again), "only the last one is compared");
+    assert_eq!(register.admit(u64::MAX, 7, 0), Err(Status::Misordered));
+}
+
+/// What is let in and not executed is in flight like what is executed and not acknowledged.
+#[test]
+fn what_is_under_way_takes_room_in_the_window() {
+    let mut register = Register::new(BOUNDS);
+    assert_eq!(register.admit(1, 5, 10), Ok(Numbered::Next));
+    assert_eq!(register.admit(2, 6, 20), Ok(Numbered::Next));
+    assert_eq!((register.admitted(), register.last(), register.has_under_way()), (2, 0, true));
+    assert!(
+        register.has_room(BOUNDS.window_requests - 2, 0) && !register.has_room(BOUNDS.window_requests - 1, 0)
+    );
+    let bytes = usize::try_from(BOUNDS.window_bytes).unwrap();
+    assert!(register.has_room(0, bytes - 30) && !register.has_room(0, bytes - 29));
+    assert_eq!(register.admit(2, 6, 20), Ok(Numbered::Again), "it is on its way");
+    register.begin(1, 5, 10);
+    assert!(register.has_room(BOUNDS.window_requests - 1, bytes - 20) && register.has_under_way());
+    register.begin(2, 6, 20);
+    assert!(register.has_room(BOUNDS.window_requests, bytes) && !register.has_under_way());
+}
+
+/// After a restart nothing is under way: what the log has is executed, and numbers go on behind it.
+#[test]
+fn what_a_log_has_is_executed_without_having_been_let_in() {
+    let mut register = Register::new(BOUNDS);
+    register.begin(1, 5, 10);
+    register.begin(2, 6, 10);
+    assert_eq!(register.admit(2, 7, 10), Err(Status::FalseRetry));
+    assert_eq!(register.admit(2, 6, 10), Ok(Numbered::Again));
+    assert_eq!(register.admit(4, 6, 10), Err(Status::Misordered));
+    assert_eq!(register.admit(3, 6, 10), Ok(Numbered::Next));
 }
 
 #[test]

@@ -1,0 +1,193 @@
+//! The start of a server that has a journal: what is on disk becomes the table, and the new start is put into the journal.
+//!
+//! The newest snapshot is taken, and every record behind it is applied, noted before and after, so that a record that ends
+//! the process is found out by the second start after it. Then the journal begins to be written, and its first record says
+//! that a server starts, with its epoch and its limits.
+
+use super::{
+    Applier, Journaled, Keeper, Pipe, Stopped,
+    apply::{Common, Machine},
+    journal::{Disk, Failure, OpenError, Recovery, Report, Settings, Started, Writer},
+    record::{Act, Record},
+};
+use crate::{
+    engine::{
+        Instant, Local,
+        image::{self, Bad, Image, Reader},
+    },
+    table::{Table, Terms},
+};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
+    },
+};
+
+/// Why a journal does not become a table.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The disk failed when the start was written.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// A record is none of this version.
+    #[error(
+        "position {position} of the journal is not a record that this enqd knows: start the version that wrote it; it leaves a \
+         snapshot when it stops, which this one can read"
+    )]
+    Record {
+        /// Which.
+        position: u64,
+    },
+    /// A snapshot is none of this version.
+    #[error("the snapshot of position {position} cannot be used: {error}")]
+    Image {
+        /// Which.
+        position: u64,
+        /// Why.
+        error: Bad,
+    },
+    /// What is being applied cannot be noted.
+    #[error("what is being applied cannot be noted: {0}")]
+    Note(io::Error),
+}
+
+/// What a journal is served with.
+pub struct Served {
+    /// What the start says; its epoch is the journal's, its key is drawn for the first.
+    pub terms: Terms,
+    /// What is not in the journal.
+    pub local: Local,
+    /// As many bytes of records are between two snapshots, at least.
+    pub snapshot_every: usize,
+    /// Told why nothing more is served.
+    pub stopped: Stopped,
+}
+
+/// A journal that has become a table.
+pub struct Recovered {
+    common: Arc<Common>,
+    /// Who applies what becomes durable.
+    pub applier: Applier,
+    /// Who makes it durable.
+    pub writer: Writer,
+    /// What was found.
+    pub report: Report,
+    /// The epoch of this start.
+    pub epoch: u32,
+    /// The moment at which time goes on.
+    pub now: Instant,
+}
+
+/// Reads a journal, makes the table of it, and writes that a server starts.
+///
+/// # Errors
+/// [`RecoverError`]; what is damaged has not been changed.
+pub fn recover(
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    id_if_new: u64,
+    served: Served,
+) -> Result<Recovered, RecoverError> {
+    let Served { terms, local, snapshot_every, stopped } = served;
+    let mut recovery = Recovery::open(disk, settings, id_if_new)?;
+    let mut machine = from_snapshot(&recovery, local)?;
+    apply_all(&mut recovery, &mut machine)?;
+    let Started { epoch, mut writer, attempts, report } = recovery.start()?;
+    let terms = machine.terms(Terms { epoch, ..terms });
+    let mut bytes = Vec::new();
+    Record { now: machine.now, act: Act::Start(terms) }.write(&mut bytes);
+    let mut body = writer.body();
+    body.push(&bytes);
+    writer.write(&mut body)?;
+    machine.apply(&bytes).expect("it was written by this process");
+    let now = machine.now;
+    let table = machine.table.expect("a start has begun it");
+    let sessions = table.all_sessions();
+    // The time without a server is nobody's fault: every lease runs anew.
+    sessions.iter().for_each(|cell| cell.renew(now));
+    let common = Arc::new(Common {
+        table,
+        pledges: Default::default(),
+        opened: sessions.iter().map(|cell| cell.id).collect::<Vec<_>>().into(),
+        refusals: AtomicUsize::new(0),
+        passes: AtomicBool::new(false),
+        now: AtomicU64::new(now.0),
+        is_taking_snapshot: AtomicBool::new(false),
+        since_snapshot: AtomicUsize::new(usize::try_from(report.records).unwrap_or(usize::MAX)),
+    });
+    let applier = Applier::new(Arc::clone(&common), attempts, snapshot_every, stopped);
+    Ok(Recovered { common, applier, writer, report, epoch, now })
+}
+
+impl Recovered {
+    /// The log, which appends to this.
+    #[must_use]
+    pub fn log(&self, pipe: Arc<dyn Pipe>) -> Journaled {
+        Journaled::new(Arc::clone(&self.common), pipe)
+    }
+
+    /// Serves with threads of its own: one writes and applies, one takes snapshots.
+    ///
+    /// # Errors
+    /// There are no threads to be had.
+    pub fn serve(self) -> io::Result<Journaled> {
+        let keeper = Keeper::start(self.applier, self.writer, Arc::clone(&self.common))?;
+        Ok(Journaled::new(self.common, Arc::new(keeper)))
+    }
+}
+
+fn from_snapshot(recovery: &Recovery, local: Local) -> Result<Machine, RecoverError> {
+    let Some(mut snapshot) = recovery.snapshot()? else {
+        return Ok(Machine::new(None, Instant::START, local));
+    };
+    let position = snapshot.position();
+    let mut image = Vec::new();
+    while let Some(piece) = snapshot.piece()? {
+        image.extend_from_slice(piece);
+    }
+    let (now, table) = from_image(&image, &local).map_err(|error| RecoverError::Image { position, error })?;
+    Ok(Machine::new(Some(table), now, local))
+}
+
+/// The state as a snapshot has it: the moment it is of, then the table.
+pub(super) fn image(table: &Table, now: Instant) -> Vec<u8> {
+    let mut image = image::Writer::default();
+    now.write(&mut image);
+    let mut image = image.into_bytes();
+    table.put_image(&mut image);
+    image
+}
+
+fn from_image(image: &[u8], local: &Local) -> Result<(Instant, Table), Bad> {
+    let mut reader = Reader::new(image);
+    let now = Image::read(&mut reader)?;
+    Ok((now, Table::from_image(reader.slice(reader.left())?, local)?))
+}
+
+fn apply_all(recovery: &mut Recovery, machine: &mut Machine) -> Result<(), RecoverError> {
+    while let Some((batch, attempts)) = recovery.step()? {
+        // Which of the records that ended a process before is the one is found out one by one.
+        let is_suspect = attempts.suspects().is_some_and(|(first, last)| {
+            (first..=last).contains(&batch.first()) || (batch.first()..batch.next()).contains(&first)
+        });
+        if !is_suspect {
+            attempts.applying(batch.first(), batch.next() - 1).map_err(RecoverError::Note)?;
+        }
+        for (position, record) in batch.records() {
+            if is_suspect {
+                attempts.applying(position, position).map_err(RecoverError::Note)?;
+            }
+            machine.apply(record).map_err(|_| RecoverError::Record { position })?;
+            if is_suspect {
+                attempts.applied(position).map_err(RecoverError::Note)?;
+            }
+        }
+        attempts.applied(batch.next() - 1).map_err(RecoverError::Note)?;
+    }
+    Ok(())
+}
