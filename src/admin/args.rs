@@ -19,7 +19,7 @@ use enq_protocol::vocabulary::{LockId, LockMode, SessionId};
 
 use super::duration;
 
-pub use bench::Bench;
+pub use bench::{Bench, Peer, PeerKind};
 pub use deadlocks::{Deadlocks, DeadlocksVerb};
 pub use graph::Graph;
 pub use history::History;

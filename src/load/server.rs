@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use super::{
     error::LoadError,
     words::{
-        COMPARE_AND_DELETE, Echo, Enq, Redis, Root, Words,
+        COMPARE_AND_DELETE, Echo, Enq, Etcd, Redis, Root, Words,
         resp::{Reply, command, reply},
     },
     workload::Workload,
@@ -34,6 +34,8 @@ pub enum Kind {
     Enq,
     /// Redis, with the digest of the script that releases a lock.
     Redis(Arc<str>),
+    /// etcd.
+    Etcd,
 }
 
 /// One server.
@@ -75,17 +77,21 @@ impl Server {
         })
     }
 
-    /// Starts this program, an enqd, on a free port of loopback, with a directory that goes with it.
+    /// Starts this program, an enqd, on a free port of loopback, with a directory that goes with it; for a journal, below this
+    /// one.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start_enqd(program: &Path) -> Result<Server, LoadError> {
-        let state = std::env::temp_dir().join(format!("enq-bench-{}", std::process::id()));
+    pub fn start_enqd(program: &Path, journal: Option<&Path>) -> Result<Server, LoadError> {
+        let own = format!("enq-bench-{}", std::process::id());
+        let state = journal.map_or_else(std::env::temp_dir, Path::to_path_buf).join(own);
         let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--log-level", "error", "--locks-a-session-max", "0"]);
-        command.arg("--state-dir").arg(&state).stdin(Stdio::null());
+        let keeps = if journal.is_some() { "--data-dir" } else { "--state-dir" };
+        command.arg(keeps).arg(&state).stdin(Stdio::null());
         let (child, address) = listening(&program.display().to_string(), &mut command)?;
-        let about = format!("started for this run: {}", program.display());
+        let how = if journal.is_some() { ", with a journal" } else { "" };
+        let about = format!("started for this run: {}{how}", program.display());
         let mut server = Server::enqd(address, Some(child.id()));
         (server.about, server.child, server.state) = (about, Some(child), Some(state));
         Ok(server)
@@ -120,6 +126,20 @@ impl Server {
         })
     }
 
+    /// An etcd that runs already.
+    #[must_use]
+    pub fn etcd(address: &str, pid: Option<u32>) -> Server {
+        Server {
+            name: "etcd",
+            address: address.into(),
+            pid,
+            kind: Kind::Etcd,
+            about: String::from("etcd: a lease, a transaction that puts a key, a deletion"),
+            child: None,
+            state: None,
+        }
+    }
+
     /// Was it started for this run?
     #[must_use]
     pub fn is_own(&self) -> bool {
@@ -134,6 +154,8 @@ impl Server {
             // There is nothing to hand on where nothing is held.
             Kind::Floor => !workload.is_handoff(),
             Kind::Redis(_) => workload.is_plain(),
+            // Its lock is waited for by a watch on another stream, which is another program.
+            Kind::Etcd => workload.is_plain() && !workload.is_handoff(),
         }
     }
 
@@ -143,6 +165,7 @@ impl Server {
         match &self.kind {
             Kind::Enq => Box::new(Enq::new(root, workload)),
             Kind::Floor => Box::new(Echo::of(Enq::new(root, workload))),
+            Kind::Etcd => Box::new(Etcd::new(root, &self.address, connection)),
             Kind::Redis(script) => {
                 Box::new(Redis::new(root, Arc::clone(script), connection, workload.is_handoff()))
             }

@@ -52,7 +52,7 @@ async fn pairs_are_counted_beside_the_floor_and_leave_nothing() {
         );
         let latency = &row["latency_us"];
         assert!(latency["p50"]["median"].as_f64() <= latency["max"]["median"].as_f64(), "{row}");
-        assert!(row["generator_load"]["median"].is_number() && row["times_peer"].is_null(), "{row}");
+        assert!(row["generator_load"]["median"].is_number() && row["times_redis"].is_null(), "{row}");
     }
     assert!(rows[1]["times_floor"].is_number() && rows[0]["times_floor"].is_null());
     // The floor was started for the run; the server was not, and nobody has said which process it is.
@@ -175,7 +175,7 @@ async fn a_peer_is_driven_by_the_same_lines() {
         let servers: Vec<_> = rows.iter().map(|row| row["server"].as_str().unwrap_or_default()).collect();
         assert_eq!(servers, ["enqd", "redis"]);
         assert!(rows.iter().all(|row| row["pairs"].as_u64() > Some(0)), "{rows:?}");
-        assert!(rows[0]["times_peer"].is_number(), "{}", rows[0]);
+        assert!(rows[0]["times_redis"].is_number(), "{}", rows[0]);
         assert!(
             rows[1]["processor_us_per_pair"]["median"].is_number(),
             "redis says its process: {}",

@@ -1,6 +1,6 @@
 //! The arguments of `enq bench`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 
@@ -67,12 +67,13 @@ pub struct Bench {
     /// Compare with a do-nothing echo of the same bytes, which no server can beat by much
     #[arg(long)]
     pub floor: bool,
-    /// Compare with a Redis that runs there, driven as its manual recommends for locks
-    #[arg(long, value_name = "redis://HOST:PORT", value_parser = peer)]
-    pub peer: Option<String>,
-    /// The process of the peer, for its processor time [default: what it says itself, on loopback]
-    #[arg(long, value_name = "PID", requires = "peer")]
-    pub peer_pid: Option<u32>,
+    /// Compare with a server that runs there, driven as its manual recommends for locks; more than once for several. The
+    /// process, for its processor time, is known of a Redis on loopback
+    #[arg(long, value_name = "redis|etcd://HOST:PORT[,PID]")]
+    pub peer: Vec<Peer>,
+    /// Have the server that is started for the run keep a journal, below this directory
+    #[arg(long, value_name = "DIR")]
+    pub journal: Option<PathBuf>,
     /// The process of the server, for its processor time [default: known if it was started for the run]
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
@@ -93,13 +94,48 @@ fn turn(text: &str) -> Result<Duration, String> {
     if fits { Ok(turn) } else { Err(String::from("a turn is more than nothing and at most 30s")) }
 }
 
-fn peer(text: &str) -> Result<String, String> {
-    let wrong = || String::from("a peer is redis://HOST:PORT; other servers cannot be driven");
-    let address = text.strip_prefix("redis://").map(|rest| rest.trim_end_matches('/')).ok_or_else(wrong)?;
-    match address.rsplit_once(':') {
-        _ if address.is_empty() || address.contains(['/', '@']) => Err(wrong()),
-        Some((_, port)) => port.parse::<u16>().map(|_| address.into()).map_err(|_| wrong()),
-        None => Ok(format!("{address}:6379")),
+/// A server to compare with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// What it is.
+    pub kind: PeerKind,
+    /// Where it is.
+    pub address: String,
+    /// Its process, if that was said.
+    pub pid: Option<u32>,
+}
+
+/// What can be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerKind {
+    /// A Redis.
+    Redis,
+    /// An etcd.
+    Etcd,
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Peer, String> {
+        let wrong =
+            || String::from("a peer is redis://HOST:PORT or etcd://HOST:PORT; others cannot be driven");
+        let (place, pid) = match text.split_once(',') {
+            Some((place, pid)) => (place, Some(pid.parse().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let kinds = [("redis://", PeerKind::Redis, 6_379), ("etcd://", PeerKind::Etcd, 2_379)];
+        let (address, kind, port) = kinds
+            .into_iter()
+            .find_map(|(scheme, kind, port)| Some((place.strip_prefix(scheme)?, kind, port)))
+            .ok_or_else(wrong)?;
+        let address = address.trim_end_matches('/');
+        let address = match address.rsplit_once(':') {
+            _ if address.is_empty() || address.contains(['/', '@']) => return Err(wrong()),
+            Some((_, port)) => port.parse::<u16>().map(|_| address.into()).map_err(|_| wrong())?,
+            None => format!("{address}:{port}"),
+        };
+        Ok(Peer { kind, address, pid })
     }
 }
 
@@ -109,12 +145,20 @@ mod tests {
 
     #[test]
     fn peers_and_turns_are_read() {
-        assert_eq!(peer("redis://127.0.0.1:6379/"), Ok("127.0.0.1:6379".into()));
-        assert_eq!(peer("redis://there"), Ok("there:6379".into()));
-        for text in
-            ["there:6379", "redis://", "redis://a:b", "redis://user@there", "redis://there/1", "http://there"]
-        {
-            assert!(peer(text).is_err(), "{text}");
+        let peer = |kind, address: &str, pid| Ok(Peer { kind, address: address.into(), pid });
+        assert_eq!("redis://127.0.0.1:6379/".parse(), peer(PeerKind::Redis, "127.0.0.1:6379", None));
+        assert_eq!("redis://there".parse(), peer(PeerKind::Redis, "there:6379", None));
+        assert_eq!("etcd://there,17".parse(), peer(PeerKind::Etcd, "there:2379", Some(17)));
+        for text in [
+            "there:6379",
+            "redis://",
+            "redis://a:b",
+            "redis://user@there",
+            "redis://there/1",
+            "http://there",
+            "etcd://there,",
+        ] {
+            assert!(text.parse::<Peer>().is_err(), "{text}");
         }
         assert_eq!(turn("250ms"), Ok(Duration::from_millis(250)));
         assert!(turn("0").is_err() && turn("31s").is_err());

@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::{report::Row, sections::Section};
 use super::{
-    args::{Bench, Format, Reach},
+    args::{Bench, Format, Peer, PeerKind, Reach},
     duration,
     exit::{self, Failure},
     render,
@@ -78,7 +78,7 @@ pub(super) async fn bench(reach: &Reach, bench: &Bench) -> Result<(), Failure> {
 struct Field {
     floor: Option<Server>,
     enqd: Server,
-    peer: Option<Server>,
+    peers: Vec<Server>,
 }
 
 impl Field {
@@ -98,20 +98,25 @@ impl Field {
                 let cause = format!("there is no server to start: {}", program.display());
                 return Err(Failure::usage(cause, "name one that runs with --server HOST:PORT"));
             }
-            Server::start_enqd(&program).map_err(failure)?
+            Server::start_enqd(&program, bench.journal.as_deref()).map_err(failure)?
         };
         Ok(Field {
             floor: bench.floor.then(floor).transpose().map_err(failure)?,
             enqd,
-            peer: match &bench.peer {
-                Some(address) => Some(Server::redis(address, bench.peer_pid).map_err(failure)?),
-                None => None,
-            },
+            peers: bench.peer.iter().map(gather_peer).collect::<Result<_, _>>()?,
         })
     }
 
     fn all(&self) -> impl Iterator<Item = &Server> {
-        self.floor.iter().chain([&self.enqd]).chain(&self.peer)
+        self.floor.iter().chain([&self.enqd]).chain(&self.peers)
+    }
+}
+
+fn gather_peer(peer: &Peer) -> Result<Server, Failure> {
+    let Peer { kind, address, pid } = peer;
+    match kind {
+        PeerKind::Redis => Server::redis(address, *pid).map_err(failure),
+        PeerKind::Etcd => Ok(Server::etcd(address, *pid)),
     }
 }
 
@@ -265,7 +270,7 @@ fn compare(
     for (figure, standing) in figures.iter().zip(standings) {
         let (server, workload, rate, processor) = *figure;
         let floor = of("floor", workload).filter(|_| server != "floor");
-        let peer = of("redis", workload).filter(|_| server == "enqd");
+        let peers = ["redis", "etcd"].map(|name| (name, of(name, workload).filter(|_| server == "enqd")));
         let first = first.filter(|first| *first != workload).and_then(|first| of(server, first));
         // At a rate that is kept, everybody does the same: only what it costs is compared.
         let times = |other: Option<&(&str, &Workload, Option<f64>, Option<f64>)>| {
@@ -282,7 +287,7 @@ fn compare(
             asked,
             standing,
             times_floor: times(floor),
-            times_peer: times(peer),
+            times_peers: peers.into_iter().filter_map(|(name, peer)| Some((name, times(peer)?))).collect(),
             times_first: times(first),
             above_floor_us: processor.zip(floor.and_then(|floor| floor.3)).map(|(own, floor)| own - floor),
         });

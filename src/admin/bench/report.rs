@@ -22,7 +22,8 @@ pub(super) struct Row {
     pub(super) asked: Option<f64>,
     pub(super) standing: Standing,
     pub(super) times_floor: Option<f64>,
-    pub(super) times_peer: Option<f64>,
+    /// Against each peer that took part, by its name.
+    pub(super) times_peers: Vec<(&'static str, f64)>,
     /// Against the first work of the section.
     pub(super) times_first: Option<f64>,
     /// Microseconds of the server a pair, beyond the floor's.
@@ -49,6 +50,10 @@ impl Row {
         )
     }
 
+    fn times_peer(&self, name: &str) -> Option<f64> {
+        self.times_peers.iter().find(|(peer, _)| *peer == name).map(|(_, times)| *times)
+    }
+
     /// Heading, cell, and whether only the wide table has it.
     fn cells(&self) -> Vec<(&'static str, String, bool)> {
         let rate = self.standing.rate();
@@ -62,7 +67,8 @@ impl Row {
             ("PAIRS/s", rate.map_or_else(String::new, |rate| thousands(rate.median)), false),
             ("SPREAD", rate.map_or_else(String::new, |rate| format!("{:.0}%", rate.width() * 100.0)), false),
             ("x FLOOR", times(self.times_floor), false),
-            ("x PEER", times(self.times_peer), false),
+            ("x REDIS", times(self.times_peer("redis")), false),
+            ("x ETCD", times(self.times_peer("etcd")), false),
             ("x FIRST", times(self.times_first), false),
             ("CPU us", processor.map_or_else(String::new, |us| format!("{us:.2}")), false),
             ("ABOVE", self.above_floor_us.map_or_else(String::new, |us| format!("{us:+.2}")), false),
@@ -104,7 +110,8 @@ impl Row {
             "pairs": self.standing.pairs(),
             "pairs_per_second": spread(self.standing.rate()),
             "times_floor": self.times_floor,
-            "times_peer": self.times_peer,
+            "times_redis": self.times_peer("redis"),
+            "times_etcd": self.times_peer("etcd"),
             "times_first": self.times_first,
             "processor_us_per_pair": spread(self.standing.processor_us()),
             "above_floor_us_per_pair": self.above_floor_us,

@@ -52,7 +52,7 @@ fn one(bench: &Bench) -> Result<Section, Failure> {
             return Err(Failure::usage("who waits for the one lock can do nothing else meanwhile", hint));
         }
     }
-    if bench.peer.is_some() && !works.iter().any(Workload::is_plain) {
+    if !bench.peer.is_empty() && !works.iter().any(Workload::is_plain) {
         let hint = "without --peer, or with pairs of EX on names of their own, or --work handoff";
         return Err(Failure::usage("the peer knows nothing like that", hint));
     }

@@ -1,10 +1,13 @@
 //! How the work is said to each kind of server. The one place that knows how they differ.
 //!
 //! Words are put behind each other in a buffer that somebody else writes, and are heard in a buffer that somebody else has
-//! read: nothing here waits, so that many requests share one write. For Redis that is why the few words of its protocol are
-//! spelled out in `resp`: a library would bring its own connection, with its own queue and its own writes.
+//! read: nothing here waits, so that many requests share one write. For Redis and etcd that is why the few words of their
+//! protocols are spelled out in `resp` and `http2`: a library would bring its own connection, with its own queue and its own
+//! writes.
 
 mod echo;
+mod etcd;
+mod http2;
 mod redis;
 pub(super) mod resp;
 mod session;
@@ -14,6 +17,7 @@ use enq_protocol::vocabulary::LockMode;
 
 pub use super::error::Wrong;
 pub use echo::Echo;
+pub use etcd::Etcd;
 pub use redis::{COMPARE_AND_DELETE, Redis};
 pub use session::Enq;
 pub(super) use session::TTL;
