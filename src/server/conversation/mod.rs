@@ -15,6 +15,7 @@
 //! At the end, [`Conversation::leave`], and then [`Conversation::last_words`] if the peer may still hear them.
 
 mod ends;
+mod looks;
 mod resume;
 mod turn;
 

@@ -6,9 +6,8 @@ use crate::{
         Instant,
         session::{Ended, Numbered, Register},
     },
-    log::{Outcome, Promise},
     server::{
-        look::{self, Looker},
+        look,
         metrics::Limit,
         outbox,
         peer::{Meaning, Misbehaved, Phase, may_be_parked},
@@ -18,8 +17,8 @@ use crate::{
 };
 use bytes::{Buf as _, BytesMut};
 use enq_protocol::{
-    vocabulary::{SessionId, Status},
-    wire::{self, Administer, Frame, Kind, Look, Request as Asked, Seen},
+    vocabulary::Status,
+    wire::{self, Frame, Kind, Look, Request as Asked},
 };
 use std::{
     mem,
@@ -56,48 +55,6 @@ impl Conversation {
             }
         }
         result
-    }
-
-    /// What became of what was asked, as far as it is known by now.
-    fn learn(&mut self, now: Instant) {
-        while let Some((tag, promise)) = self.awaited.front()
-            && let Some(outcome) = promise.take()
-        {
-            let tag = *tag;
-            self.awaited.pop_front();
-            self.encode_before_look();
-            let seen = self.brought(outcome, now);
-            self.answer_look(tag, &seen, self.told);
-        }
-    }
-
-    /// The answer to what was asked under this tag, unless it is not known yet.
-    fn promised(&mut self, tag: u32, asked: Result<Promise, Status>, now: Instant) -> Option<Seen> {
-        let promise = match asked {
-            Ok(promise) => promise,
-            Err(status) => return Some(Seen::Refused(status)),
-        };
-        let outcome = promise.take();
-        if outcome.is_none() {
-            self.awaited.push_back((tag, promise));
-        }
-        outcome.map(|outcome| self.brought(outcome, now))
-    }
-
-    /// What an outcome means for this conversation, and how it is answered.
-    fn brought(&mut self, outcome: Outcome, now: Instant) -> Seen {
-        match outcome {
-            Outcome::Opened(cell) => {
-                let opened = look::opened(&self.house, now, &cell);
-                self.session = Some(cell);
-                self.phase = Phase::Attached;
-                self.attachment = 0;
-                self.told = 0;
-                Seen::Opened(opened)
-            }
-            Outcome::Answered(Status::Done) => Seen::Done,
-            Outcome::Answered(status) => Seen::Refused(status),
-        }
     }
 
     /// Handles the frames in `read` and cuts them off.
@@ -343,75 +300,6 @@ impl Conversation {
         assert!(welcome.encode(&mut self.out).is_ok(), "a welcome fits into a frame");
     }
 
-    /// Answers a look by its tag.
-    fn look(
-        &mut self,
-        tag: u32,
-        look: Result<Box<Look>, Status>,
-        now: Instant,
-        session: Option<(&Arc<SessionCell>, &mut Register)>,
-    ) -> Next {
-        let renews = matches!(look.as_deref(), Ok(Look::Renew));
-        if (self.out.len() > self.house.bounds.soft || self.parked_requests > 0) && !renews {
-            self.paused = true;
-            return Next::Pause;
-        }
-        if !renews && session.as_ref().is_some_and(|(_, register)| register.has_under_way()) {
-            self.awaits_executed = true;
-            return Next::Pause;
-        }
-        let session = session.map(|(cell, register)| {
-            // What was asked before is answered before, so that the answer of a look proves it.
-            self.encode_all(cell, register);
-            cell
-        });
-        let house = Arc::clone(&self.house);
-        let mut next = Next::Frame;
-        let seen = match look.map(|look| *look) {
-            Err(status) => Seen::Refused(status),
-            Ok(Look::Administer(Administer::ExpireSession { session, reason })) => {
-                self.to_expire.push((tag, session, reason));
-                return Next::Frame;
-            }
-            Ok(Look::Open(asked)) => {
-                let asked = look::open(&house, now, asked, self.address.to_string());
-                match self.promised(tag, asked, now) {
-                    Some(seen @ Seen::Opened(_)) => {
-                        next = Next::Session;
-                        seen
-                    }
-                    Some(seen) => seen,
-                    None => return Next::Frame,
-                }
-            }
-            Ok(Look::Administer(what)) if !matches!(what, Administer::Scan) => {
-                let by = session.map_or(SessionId(0), |cell| cell.id);
-                let asked = look::administer(&house, now, by, &what, &mut self.scratch);
-                match self.promised(tag, asked, now) {
-                    Some(seen) => seen,
-                    None => return Next::Frame,
-                }
-            }
-            Ok(look) => {
-                let session = session.map(|cell| &**cell);
-                Looker { house: &house, now, session }.look(look)
-            }
-        };
-        self.answer_look(tag, &seen, self.told);
-        next
-    }
-
-    pub(super) fn answer_look(&mut self, tag: u32, seen: &Seen, ack: u64) {
-        if let Seen::Refused(status) = seen {
-            self.house.metrics.count_refused(*status);
-        }
-        // What does not fit into a frame is refused; everything that is shown in parts is cut to fit before.
-        if seen.encode(tag, ack, &mut self.out).is_err() {
-            let refused = Seen::Refused(Status::ResourceExhausted);
-            assert!(refused.encode(tag, ack, &mut self.out).is_ok(), "a refusal fits into a frame");
-        }
-    }
-
     /// Encodes what the session is to be told, as far as there is room.
     pub(super) fn encode(&mut self) {
         self.more_to_send = false;
@@ -423,7 +311,7 @@ impl Conversation {
     }
 
     /// Encodes all that is to be said before the answer to a look.
-    fn encode_before_look(&mut self) {
+    pub(super) fn encode_before_look(&mut self) {
         let Some(cell) = self.session.clone() else { return };
         let mut register = cell.in_half.lock();
         if !self.is_superseded(&register) {
@@ -447,7 +335,7 @@ impl Conversation {
     }
 
     /// Encodes all that the session is to be told; whatever is said next may acknowledge all that was executed.
-    fn encode_all(&mut self, cell: &SessionCell, register: &mut Register) {
+    pub(super) fn encode_all(&mut self, cell: &SessionCell, register: &mut Register) {
         self.encode_up_to(usize::MAX, cell, register);
         self.told = register.last();
     }

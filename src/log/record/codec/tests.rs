@@ -1,3 +1,5 @@
+//! Every sort of record as bytes: written and read, cut off, changed.
+
 use super::*;
 use crate::{
     engine::{Instant, Limits},
