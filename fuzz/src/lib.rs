@@ -8,6 +8,8 @@ mod compare;
 mod model;
 #[path = "../../tests/sim/translate.rs"]
 mod translate;
+#[path = "../../tests/sim/twin.rs"]
+mod twin;
 #[path = "../../tests/sim/words.rs"]
 mod words;
 

@@ -169,8 +169,10 @@ pub fn steps(bytes: &[u8]) {
     let mut numbers = Numbers(bytes);
     let waiting_a_resource = if numbers.one_in(4) { 3 } else { 10_000 };
     let recovering_ms = if numbers.one_in(8) { u32::from(numbers.next()) } else { 0 };
-    let mut pair =
-        Pair::new(Options { waiting_a_resource, hash_seed: 1, planted: Planted::NONE, recovering_ms });
+    // By its length, so that what the bytes stand for is the same with images and without.
+    let images = bytes.len() % 2 == 1;
+    let planted = Planted::NONE;
+    let mut pair = Pair::new(Options { waiting_a_resource, hash_seed: 1, planted, recovering_ms, images });
     let mut history = Vec::new();
     for number in 0..STEPS_MAX {
         if numbers.0.is_empty() {

@@ -5,6 +5,7 @@
 
 use crate::model::Model;
 use crate::translate::{self, Owned};
+use crate::twin::Twin;
 use crate::words::{Command, End, Event, Name, Place, Step, Under, What, Which};
 use enq::engine::{Instant, Limits, Output, Planted, Said, Shard};
 use enq_protocol::vocabulary::{LockFilter, LockId, LockView};
@@ -23,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) planted: Planted,
     /// How long both grant nothing (G10); 0 for not at all.
     pub(crate) recovering_ms: u32,
+    /// Is the engine made anew of its image after each step?
+    pub(crate) images: bool,
 }
 
 /// A difference, in words.
@@ -43,6 +46,7 @@ pub(crate) struct Pair {
     /// Sessions that are over.
     pub(crate) over: BTreeSet<u64>,
     numbers: Numbers,
+    twin: Option<Twin>,
     /// All that the engine said, if somebody wants to read it.
     pub(crate) said: String,
 }
@@ -57,11 +61,13 @@ impl Pair {
             ..Limits::default()
         };
         let shard = Shard::new(SHARD, limits, 1, options.hash_seed);
+        let shard = match options.recovering_ms {
+            0 => shard,
+            ms => shard.recovering_until(Instant::START.after_ms(ms)),
+        };
         Pair {
-            shard: match options.recovering_ms {
-                0 => shard,
-                ms => shard.recovering_until(Instant::START.after_ms(ms)),
-            },
+            twin: options.images.then(|| Twin::new(shard.clone(), options.planted)),
+            shard,
             model: Model::new(1, options.waiting_a_resource, options.recovering_ms),
             now: 0,
             known: BTreeMap::new(),
@@ -132,6 +138,9 @@ impl Pair {
         let mut outputs = Vec::new();
         let owned = Owned::new(command, &self.known, &self.shard, self.now());
         self.shard.step(self.now(), owned.input(command), &mut outputs);
+        if let Some(twin) = &mut self.twin {
+            twin.follow(&mut self.shard, Instant(self.now), owned.input(command), &outputs)?;
+        }
         if let Command::New { ask, handle, .. } | Command::Adopt { ask, handle, .. } = command {
             self.used.insert((ask.session, *handle));
         }

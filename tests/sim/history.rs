@@ -129,22 +129,46 @@ pub(crate) struct Failure {
 fn options(random: &mut StdRng, hash_seed: u64, planted: Planted) -> Options {
     let waiting_a_resource = if random.random_ratio(1, 4) { 3 } else { 10_000 };
     let recovering_ms = if random.random_ratio(1, 6) { random.random_range(1..200) } else { 0 };
-    Options { waiting_a_resource, hash_seed, recovering_ms, planted }
+    Options { waiting_a_resource, hash_seed, recovering_ms, planted, images: false }
 }
 
 /// Plays a random history; `Ok` has what was seen and what the engine said.
 pub(crate) fn play(seed: u64, hash_seed: u64, planted: Planted) -> Result<(Marks, String), Box<Failure>> {
     let mut random = StdRng::seed_from_u64(seed);
     let options = options(&mut random, hash_seed, planted);
-    let mut taste = crate::choose::Taste::new(&mut random);
-    let mut pair = Pair::new(options);
-    let mut steps = Vec::new();
-    let fail = |steps: &Vec<Step>, wrong| Box::new(Failure { options, steps: steps.clone(), wrong });
+    play_with(&mut random, options)
+}
+
+/// Plays the same history to an engine that is made anew of its image after each step.
+pub(crate) fn play_from_images(seed: u64) -> Result<(), Box<Failure>> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let options = Options { images: true, ..options(&mut random, 1, Planted::NONE) };
+    play_with(&mut random, options).map(|_| ())
+}
+
+/// What is there after a random history, before everything is released.
+pub(crate) fn middle(seed: u64) -> Pair {
+    let mut random = StdRng::seed_from_u64(seed);
+    let options = options(&mut random, 1, Planted::NONE);
+    let (mut pair, mut steps) = (Pair::new(options), Vec::new());
+    choose_and_play(&mut random, &mut pair, &mut steps).expect("engine and model agree");
+    pair
+}
+
+fn choose_and_play(random: &mut StdRng, pair: &mut Pair, steps: &mut Vec<Step>) -> Result<(), Wrong> {
+    let mut taste = crate::choose::Taste::new(random);
     for number in 1..=STEPS {
-        let step = taste.step(&mut random, &pair);
+        let step = taste.step(random, pair);
         steps.push(step.clone());
-        one(&mut pair, &step, number % LOOK_EACH == 0).map_err(|wrong| fail(&steps, wrong))?;
+        one(pair, &step, number % LOOK_EACH == 0)?;
     }
+    Ok(())
+}
+
+fn play_with(random: &mut StdRng, options: Options) -> Result<(Marks, String), Box<Failure>> {
+    let (mut pair, mut steps) = (Pair::new(options), Vec::new());
+    let fail = |steps: &Vec<Step>, wrong| Box::new(Failure { options, steps: steps.clone(), wrong });
+    choose_and_play(random, &mut pair, &mut steps).map_err(|wrong| fail(&steps, wrong))?;
     drain(&mut pair).map_err(|wrong| fail(&steps, wrong))?;
     let mut marks = Marks { steps: u64::try_from(steps.len()).unwrap_or(0), ..Marks::default() };
     marks.read(&pair.said);
@@ -258,9 +282,10 @@ pub(crate) fn report(seed: u64, failure: &Failure) -> String {
         let _ = writeln!(text, "  +{} ms {:?}", step.after_ms, step.command);
     }
     let _ = writeln!(text, "{}", failure.wrong);
+    let test = if failure.options.images { "random_histories_go_on" } else { "random_histories_end" };
     let _ = write!(
         text,
-        "replay: ENQ_SIM_SEED={seed} ENQ_SIM_HISTORIES=1 cargo test --test sim random_histories -- --nocapture"
+        "replay: ENQ_SIM_SEED={seed} ENQ_SIM_HISTORIES=1 cargo test --test sim {test} -- --nocapture"
     );
     text
 }

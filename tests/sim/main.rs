@@ -11,12 +11,14 @@ mod corpora;
 mod deadlock;
 mod fence;
 mod history;
+mod image;
 mod model;
 mod museum;
 mod oracle;
 mod scope;
 mod stories;
 mod translate;
+mod twin;
 mod words;
 mod world;
 

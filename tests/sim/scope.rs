@@ -19,7 +19,7 @@ const RESOURCES: [&str; 2] = ["a", "b"];
 type Wrong = String;
 
 fn options(planted: Planted) -> Options {
-    Options { waiting_a_resource: 10_000, hash_seed: 1, recovering_ms: 0, planted }
+    Options { waiting_a_resource: 10_000, hash_seed: 1, recovering_ms: 0, planted, images: false }
 }
 
 /// The commands that may come next. Whoever is idle so far is like any other who is idle: one of them is enough.
