@@ -3,7 +3,9 @@
 //! Each check recomputes from the locks themselves what the shard keeps as a summary.
 
 use super::compat::fit;
-use super::lock::{At, Lock, LockSlot, Mark, ResourceSlot, Which};
+use super::end::Ending;
+use super::lock::{At, Lock, LockSlot, Mark, ResourceSlot, SessionSlot, Which};
+use super::path::Named;
 use super::resource::Resource;
 use super::shard::Shard;
 use enq_protocol::vocabulary::{Flags, LockMode};
@@ -42,6 +44,9 @@ impl Shard {
             })?;
         }
         self.check_orphans()?;
+        self.check_marks()?;
+        self.check_paths()?;
+        self.check_counts()?;
         ensure(self.beside == self.beside_counted(), || "what lies beside the slabs is counted".into())?;
         self.check_sessions()
     }
@@ -70,6 +75,98 @@ impl Shard {
         ensure(parents.all(|(session, parent)| self.locks[parent].session == session), || {
             "a lock and its parent lock have one session".into()
         })
+    }
+
+    /// What a mark says is in the table that it is about, and nothing else is: images are written without either one or
+    /// the other.
+    fn check_marks(&self) -> Result<(), String> {
+        let marked = |mark: Mark| self.locks.iter().filter(move |(_, lock)| lock.marks.has(mark));
+        for (mark, table) in [(Mark::Reason, &self.reasons), (Mark::Value, &self.values)] {
+            let found = marked(mark).filter_map(|(slot, _)| table.get(&slot)).count();
+            let is_exact = found == table.len() && found == marked(mark).count();
+            ensure(is_exact, || format!("{mark:?} is said of whoever has one"))?;
+        }
+        let deadlines = &self.deadlines;
+        let is_one = |(entry, slot): (_, &LockSlot)| deadlines.of.get(slot) == Some(entry);
+        ensure(deadlines.order.iter().all(is_one) && deadlines.of.len() == deadlines.order.len(), || {
+            "deadlines are found by lock and in order".into()
+        })?;
+        let sealed = |slot: SessionSlot| {
+            let is_its =
+                |ending: &&Ending| matches!(ending, Ending::Whole { session, .. } if *session == slot);
+            self.endings.iter().filter(is_its).count()
+        };
+        let mut attendances = self.attendances.iter();
+        ensure(attendances.all(|(slot, attendance)| sealed(slot) == usize::from(attendance.sealed)), || {
+            "who is sealed has an end under way".into()
+        })?;
+        let queued = self.resources.iter().filter(|(_, resource)| resource.queued() > 0).count();
+        ensure(queued == self.contended.len(), || "no other queues are listed".into())
+    }
+
+    /// P5, P6: the tables of paths say what follows from the paths and the locks.
+    fn check_paths(&self) -> Result<(), String> {
+        let (mut handles, mut waits, mut pins) = (0, 0, 0);
+        let by_handle = self.locks.iter().filter(|(_, lock)| lock.marks.has(Mark::ByHandle));
+        for (slot, lock) in by_handle {
+            let named = lock.session.and_then(|session| self.paths.lock_at(session, lock.handle));
+            ensure(named == Some(slot), || format!("a handle leads to {slot:?}"))?;
+            handles += 1;
+        }
+        for (slot, path) in self.paths.waiting.iter() {
+            let session = self.sessions.get(&path.session).copied();
+            for (at, handle) in path.handles.iter().enumerate() {
+                if path.levels.get(at).is_some_and(|level| level.made) {
+                    continue;
+                }
+                let named = session.and_then(|session| self.paths.by_handle.get(&(session, *handle)));
+                let is_named = matches!(named, Some(Named::Path(path)) if *path == slot);
+                ensure(is_named, || format!("handle {handle} leads to a path"))?;
+                handles += 1;
+            }
+            let (last, above) = path.levels.split_last().ok_or("a path that waits has a lock")?;
+            let waits_for = self.paths.waits_for.get(&last.lock) == Some(&slot);
+            ensure(waits_for && self.locks[last.lock].marks.has(Mark::Path), || "a path waits".into())?;
+            waits += 1;
+            for level in above {
+                let of_lock = self.paths.pins.get(&level.lock);
+                let is_pinned =
+                    of_lock.is_some_and(|pins| pins.iter().filter(|pin| **pin == slot).count() == 1);
+                ensure(is_pinned && self.locks[level.lock].marks.has(Mark::Pinned), || {
+                    "a path pins what it stands on".into()
+                })?;
+                pins += 1;
+            }
+        }
+        let marked = |mark: Mark| self.locks.iter().filter(move |(_, lock)| lock.marks.has(mark));
+        let pinned = marked(Mark::Pinned).filter_map(|(slot, _)| self.paths.pins.get(&slot));
+        let is_exact = self.paths.by_handle.len() == handles
+            && (self.paths.waits_for.len(), marked(Mark::Path).count()) == (waits, waits)
+            && self.paths.pins.len() == marked(Mark::Pinned).count()
+            && pinned.map(Vec::len).sum::<usize>() == pins;
+        ensure(is_exact, || "no other paths are told of".into())
+    }
+
+    /// What is counted of all locks together.
+    fn check_counts(&self) -> Result<(), String> {
+        let count =
+            |is: &dyn Fn(&Lock) -> bool| self.locks.iter().filter(|(_, lock)| is(lock)).count() as u64;
+        let counted = [
+            count(&|lock| matches!(lock.at, At::Converting { .. })),
+            count(&|lock| matches!(lock.at, At::Waiting { .. })),
+            count(&|lock| lock.marks.has(Mark::Delayed)),
+        ];
+        let said = [self.counts.converting, self.counts.waiting, self.counts.delayed];
+        ensure(said == counted, || format!("{said:?} are counted where there are {counted:?}"))?;
+        for (number, space) in (0..).zip(&self.spaces) {
+            let Some(space) = space else { continue };
+            let is_in = |resource: &Resource| resource.lockspace.0 == number;
+            let locks = count(&|lock| is_in(&self.resources[lock.resource]));
+            let resources = self.resources.iter().filter(|(_, resource)| is_in(resource)).count() as u64;
+            let is_counted = (space.locks, space.resources) == (locks, resources);
+            ensure(is_counted, || format!("what is in lockspace {number} is counted"))?;
+        }
+        Ok(())
     }
 
     fn check_summaries(&self, slot: ResourceSlot, resource: &Resource) -> Result<(), String> {
