@@ -9,7 +9,7 @@ const LOCAL: Local = Local { hash_seed: 1, memory: usize::MAX, history: 0, plant
 
 #[test]
 fn random_histories_go_on_from_images() {
-    let (first, count) = (number("ENQ_SIM_SEED", 1), number("ENQ_SIM_HISTORIES", 2_000));
+    let (first, count) = (number("ENQ_SIM_SEED", 1), number("ENQ_SIM_HISTORIES", 1_000));
     for seed in first..first + count {
         if let Err(mut failure) = history::play_from_images(seed) {
             history::shrink(&mut failure);

@@ -9,14 +9,14 @@
 //! Bytes that are not an image are refused, whatever they are: nothing here panics on them. That they are those that were
 //! written, checksums have seen to before.
 
-mod bytes;
 mod collections;
 mod links;
+mod raw;
 mod shard;
 mod told;
 mod words;
 
-pub use bytes::{Bad, Reader, Writer};
+pub use raw::{Bad, Reader, Writer};
 pub use shard::Local;
 
 /// What can be written into an image and read back.

@@ -163,6 +163,3 @@ fn read_entries(from: &mut Reader<'_>, acked: u64, last: u64) -> Result<VecDeque
     }
     Ok(entries)
 }
-
-#[cfg(test)]
-mod tests;

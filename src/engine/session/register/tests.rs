@@ -4,6 +4,7 @@ use super::super::{Outgoing, Told};
 use super::*;
 use enq_protocol::vocabulary::{Fence, Grant, LockId, LockMode, Place, Seq};
 
+mod image;
 mod weights;
 
 const BOUNDS: Bounds =

@@ -1,1 +1,0 @@
-//! The image of a register.
