@@ -326,6 +326,44 @@ mod tests {
     }
 
     #[test]
+    fn free_slots_are_found_in_turn_wherever_they_are() {
+        let mut slab = Slab::new(128);
+        let all: Vec<_> = (0..128).map(|_| slab.insert(())).collect();
+        slab.take(all[3]);
+        assert_eq!(slab.insert(()).index(), 3, "a chunk that was full has a free one again");
+        for at in [40, 2, 9] {
+            slab.take(all[at]);
+        }
+        assert_eq!([(); 3].map(|()| slab.insert(()).index()), [9, 40, 2], "the turn goes on behind 3");
+        for at in [1, 50] {
+            slab.take(all[at]);
+        }
+        assert_eq!([(); 2].map(|()| slab.insert(()).index()), [50, 1]);
+        assert!(!slab.has_room_for(1));
+    }
+
+    /// 64 slots of twelve bytes a chunk, and forty bytes to note each, where an address has eight.
+    #[test]
+    fn room_and_memory_are_foretold_to_the_byte() {
+        let mut slab: Slab<u32> = Slab::new(6 * 64);
+        assert!(slab.has_room_for(6 * 64) && !slab.has_room_for(6 * 64 + 1));
+        let (one, two) = (768 + 4 * 40, 2 * 768 + 4 * 40);
+        assert_eq!([0, 1, 64, 65].map(|more| slab.growth(more)), [0, one, one, two]);
+        let mut slots: Vec<_> = (0..4 * 64).map(|number| slab.insert(number)).collect();
+        assert_eq!((slab.bytes(), slab.slots(), slab.len()), (4 * 768 + 4 * 40, 256, 256));
+        assert!(slab.has_room_for(128) && !slab.has_room_for(129));
+        assert_eq!(slab.growth(1), 768 + 9 * 40, "the full list of chunks moves into a larger room");
+        slots.extend((0..2 * 64).map(|number| slab.insert(number)));
+        assert_eq!((slab.bytes(), slab.growth(0)), (6 * 768 + 8 * 40, 0));
+        for slot in slots {
+            slab.take(slot);
+        }
+        assert_eq!((slab.bytes(), slab.there, slab.gone.len()), (2 * 768 + 8 * 40, 2, 4));
+        assert!(slab.has_room_for(6 * 64) && !slab.has_room_for(6 * 64 + 1));
+        assert_eq!([128, 129, 6 * 64].map(|more| slab.growth(more)), [0, 768, 4 * 768]);
+    }
+
+    #[test]
     fn a_slot_at_its_last_generation_is_retired() {
         let mut slab = Slab::new(64);
         let slot = slab.insert(());
@@ -333,6 +371,26 @@ mod tests {
         slab.take(slot);
         assert!(slab.has_room_for(63) && !slab.has_room_for(64));
         assert_eq!(slab.insert(()).index(), 1);
+    }
+
+    #[test]
+    fn a_chunk_is_retired_with_its_slot_when_it_is_given_back() {
+        let mut slab = Slab::new(4 * 64);
+        let all: Vec<_> = (0..4 * 64).map(|_| slab.insert(())).collect();
+        slab.entry_mut(all[200]).generation = u32::MAX;
+        all.into_iter().for_each(|slot| slab.take(slot));
+        assert_eq!((slab.there, slab.gone.len()), (2, 1));
+        assert!(slab.has_room_for(3 * 64) && !slab.has_room_for(3 * 64 + 1));
+    }
+
+    #[test]
+    fn one_empty_chunk_is_kept_for_sixteen_in_use_besides_two() {
+        for (chunks, kept) in [(17, 16), (18, 17), (19, 19), (20, 20)] {
+            let mut slab = Slab::new(u32::MAX);
+            let all: Vec<_> = (0..chunks * 64).map(|_| slab.insert(())).collect();
+            all.into_iter().take(3 * 64).for_each(|slot| slab.take(slot));
+            assert_eq!(slab.there, kept, "of {chunks} three are empty");
+        }
     }
 
     #[test]
