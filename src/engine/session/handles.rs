@@ -120,3 +120,52 @@ fn place(handle: Handle) -> (usize, usize) {
     let number = usize::try_from(handle.number()).unwrap_or(usize::MAX);
     (number / PAGE_LEN, number % PAGE_LEN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handle(number: u32) -> Handle {
+        Handle::new(number).unwrap()
+    }
+
+    fn numbers(handles: &Handles, from: u32) -> Vec<u32> {
+        handles.from(from).map(|(handle, ..)| handle.number()).collect()
+    }
+
+    #[test]
+    fn a_page_comes_with_its_first_handle_and_goes_with_its_last() {
+        let mut handles = Handles::default();
+        assert_eq!((handles.bytes(), handles.in_use(), numbers(&handles, 0)), (0, 0, vec![]));
+        let lock = LockId::new(3, 9, 1);
+        for number in [255, 1, 63] {
+            handles.start(handle(number), lock);
+        }
+        handles.start_path(handle(64), 7);
+        // The list has room for four pages, and takes sixteen bytes for each where an address has eight.
+        assert_eq!((handles.bytes(), handles.in_use()), (3 * 512 + 4 * 16, 4));
+        assert_eq!(handles.meaning(handle(1)), Some((3, LockRef::Id(lock))));
+        assert_eq!(handles.meaning(handle(64)), Some((7, LockRef::Handle(handle(64)))));
+        assert_eq!([2, 65, 128, 256].map(|number| handles.meaning(handle(number))), [None; 4]);
+        assert_eq!(numbers(&handles, 0), [1, 63, 64, 255]);
+        assert_eq!([64, 255, 256].map(|from| numbers(&handles, from).len()), [2, 1, 0]);
+        handles.start(handle(64), lock);
+        assert_eq!(handles.in_use(), 4, "a level of a path is made and stays one");
+        handles.end(handle(1));
+        assert_eq!((handles.bytes(), handles.in_use()), (3 * 512 + 4 * 16, 3), "63 stands in the same page");
+        handles.end(handle(255));
+        handles.end(handle(64));
+        assert_eq!((handles.bytes(), numbers(&handles, 0)), (512 + 4 * 16, vec![63]));
+        handles.end(handle(63));
+        assert_eq!((handles.bytes(), handles.in_use()), (512 + 4 * 16, 0), "the first page is kept");
+    }
+
+    #[test]
+    #[should_panic(expected = "a handle is freed once")]
+    fn a_handle_is_freed_once() {
+        let mut handles = Handles::default();
+        handles.start_path(handle(5), 1);
+        handles.end(handle(5));
+        handles.end(handle(5));
+    }
+}
