@@ -139,3 +139,93 @@ fn closure(graph: &Graph<'_>, stuck: &[Node], first: Node) -> Vec<Edge> {
     }
     edges
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        Instant,
+        deadlock::{Copied, Party, Seat},
+    };
+    use enq_protocol::vocabulary::{Flags, LockId, LockMode, LockspaceId, Owner, Seq, SessionId, Stamp};
+
+    type Modes = (Option<LockMode>, Option<LockMode>);
+
+    fn holds(mode: LockMode) -> Modes {
+        (Some(mode), None)
+    }
+
+    fn wants(mode: LockMode) -> Modes {
+        (None, Some(mode))
+    }
+
+    fn seat(slot: u32, session: u64, (held, wanted): Modes) -> Seat {
+        Seat {
+            lock: LockId::new(0, slot, 1),
+            party: Some(Party { session: SessionId(session), owner: Owner::default() }),
+            is_ending: false,
+            lockspace: LockspaceId(0),
+            held,
+            wanted,
+            stamp: Stamp(slot.into()),
+            seq: Seq::default(),
+            since: Instant::START,
+            priority: 0,
+            flags: Flags::NONE,
+        }
+    }
+
+    /// His party runs on meanwhile.
+    fn aside(slot: u32, session: u64, modes: Modes) -> Seat {
+        Seat { flags: Flags::NODLCKWT, ..seat(slot, session, modes) }
+    }
+
+    fn found(copied: &Copied) -> Option<Vec<(u32, u32)>> {
+        let graph = Graph::new(copied);
+        let edges = knot(&graph, &graph.everything())?;
+        let slot = |at: usize| copied.seats[at].lock.slot();
+        Some(edges.into_iter().map(|(waiting, other)| (slot(waiting), slot(other))).collect())
+    }
+
+    /// 3 waits until 2 is granted or 2's party is done. Both wait for 3 in the end: the grant by way of 1's party, the party
+    /// by a request of its own. On the way to each of these waits there is somebody who goes on, and is no part of it.
+    #[test]
+    fn a_knot_is_told_by_those_waits_alone_that_tie_it() {
+        use LockMode::{Cr, Cw, Ex, Pr, Pw};
+        let knotted = |is_tied: bool| {
+            let mut copied = Copied::default();
+            let queue = [aside(7, 8, wants(Cw)), aside(2, 2, wants(Cw)), seat(3, 3, wants(Cr))];
+            copied.add([seat(1, 1, holds(Pw))], [], queue);
+            copied.add([seat(9, 9, holds(Ex))], [], [seat(10, 3, wants(Ex))]);
+            let mut queue = vec![seat(5, 1, wants(Ex))];
+            queue.extend(is_tied.then(|| seat(6, 2, wants(Ex))));
+            copied.add([seat(8, 9, holds(Pr)), seat(4, 3, holds(Pr))], [], queue);
+            found(&copied)
+        };
+        assert_eq!(knotted(true), Some(vec![(5, 4), (3, 2), (2, 1), (6, 4)]));
+        assert_eq!(knotted(false), None, "2's party can be done");
+    }
+
+    /// However long a queue is, and although it goes on one by one.
+    #[test]
+    fn whoever_was_seen_to_go_on_is_not_looked_at_again() {
+        let mut copied = Copied::default();
+        let granted = [seat(1, 1, holds(LockMode::Pr)), seat(2, 2, holds(LockMode::Pr))];
+        copied.add(granted, [], [seat(3, 3, wants(LockMode::Ex))]);
+        copied.add([seat(4, 4, holds(LockMode::Pr))], [], [seat(5, 3, wants(LockMode::Ex))]);
+        let graph = Graph::new(&copied);
+        // By number: the four parties, and then the requests of the five seats.
+        let mut stuck = Stuck::new(&graph, (0..9).collect());
+        let (request, waiter) = (6, 2);
+        // Who holds, one after the other; the request itself is never in its own way.
+        for (goes_on, still_stuck, passed) in [(0, true, 1), (1, false, 3)] {
+            assert!(stuck.is_stuck(request));
+            stuck.goes_on[goes_on] = true;
+            assert_eq!((stuck.is_stuck(request), stuck.passed[request]), (still_stuck, passed));
+        }
+        assert!(stuck.is_stuck(waiter));
+        stuck.goes_on[request] = true;
+        assert!(stuck.is_stuck(waiter), "its other request waits on");
+        assert_eq!(stuck.passed[waiter], 1);
+    }
+}
