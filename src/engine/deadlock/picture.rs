@@ -274,4 +274,19 @@ mod tests {
         assert!(marked.contains(&(2, 1)) && marked.contains(&(4, 3)), "{lines:?}");
         assert!(lines.iter().all(|line| line.0 != 5 || line.3 == 0), "{lines:?}");
     }
+
+    /// 4 would be shown to wait for 3 alone, who is nearest; but the ring is closed by 2, who is ahead of both.
+    #[test]
+    fn a_wait_of_a_deadlock_is_shown_although_it_is_not_the_nearest() {
+        let mut copied = Copied::default();
+        let none = Flags::NONE;
+        let waiting =
+            [seat(2, 2, (None, PR), none), seat(3, 3, (None, PR), none), seat(4, 4, (None, EX), none)];
+        copied.add([seat(1, 1, (EX, None), none)], [], waiting);
+        copied.add([seat(5, 4, (EX, None), none)], [], [seat(6, 2, (None, EX), none)]);
+        let (held, ahead) = (EdgeWhy::Held, EdgeWhy::Ahead);
+        let lines = drawn(&copied, 4);
+        assert_eq!(lines[..3], [(4, 1, held, 0), (4, 3, ahead, 0), (4, 2, ahead, 1)]);
+        assert!(lines.contains(&(6, 5, held, 1)) && lines.iter().filter(|line| line.3 > 0).count() == 2);
+    }
 }
