@@ -296,3 +296,49 @@ fn a_path_that_goes_on_is_not_the_whole_story() {
     assert_eq!(foreseen.grants.iter().map(|grant| grant.mode).collect::<Vec<_>>(), [LockMode::Cr]);
     assert!(!foreseen.is_complete);
 }
+
+/// A session that holds a resource in each of these lockspaces, and one that waits for all of them.
+fn waited_for(lockspaces: [LockspaceId; 3]) -> Shard {
+    const DELAYED: LockspaceId = LockspaceId(1);
+    let mut shard = Shard::new(0, Limits { history: 9, ..Limits::default() }, 1, 1);
+    let mut out = Vec::new();
+    for (lockspace, lock_delay_ms) in [(SPACE, 0), (DELAYED, 5_000)] {
+        let policy = Policy { lock_delay_ms, ..Policy::default() };
+        shard.step(Instant::START, Input::SetPolicy { lockspace, policy: Some(&policy) }, &mut out);
+    }
+    for session in [1, 2] {
+        for (number, lockspace) in (1..).zip(lockspaces) {
+            let (ask, handle) = (ask(session, LockMode::Ex), Handle::new(number).unwrap());
+            let (under, name) = (Under::Lockspace(lockspace), name(&number.to_string()));
+            shard.step(Instant::START, Input::Enq { ask, handle, under, name: &name }, &mut out);
+        }
+    }
+    shard
+}
+
+/// Each lock that ends is looked at, and then the two of its resource.
+#[test]
+fn a_part_is_as_long_as_it_may_be_and_no_longer() {
+    let shard = waited_for([SPACE; 3]);
+    for (at_most, copied) in [(1, 2), (3, 2), (5, 2), (6, 4), (8, 4), (9, 6)] {
+        let mut excerpt = shard.begin_excerpt(WhatIf::Ended(SessionId(1)), PLAYED_MAX).unwrap();
+        assert!(excerpt.is_empty());
+        let goes_on = shard.go_on_with(&mut excerpt, at_most);
+        assert_eq!((excerpt.len(), excerpt.is_empty(), goes_on), (copied, false, copied < 6), "{at_most}");
+    }
+}
+
+/// Each resource goes by the policy of its own lockspace, whichever was copied first; and what is played is not remembered.
+#[test]
+fn what_a_lockspace_decides_holds_for_its_own_locks() {
+    for lockspaces in [[0, 1, 0], [1, 0, 1]] {
+        let shard = waited_for(lockspaces.map(LockspaceId));
+        let excerpt = excerpt(&shard, WhatIf::Ended(SessionId(1)), PLAYED_MAX, 100).unwrap();
+        assert_eq!((shard.limits.history, excerpt.clone().stage().shard.limits.history), (9, 0));
+        let mut after: Vec<u64> = excerpt.play().grants.iter().map(|grant| grant.after_ms).collect();
+        after.sort_unstable();
+        let mut expected = lockspaces.map(|lockspace| if lockspace == 1 { 5_000 } else { 0 });
+        expected.sort_unstable();
+        assert_eq!(after, expected);
+    }
+}
