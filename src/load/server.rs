@@ -165,7 +165,7 @@ impl Server {
         match &self.kind {
             Kind::Enq => Box::new(Enq::new(root, workload)),
             Kind::Floor => Box::new(Echo::of(Enq::new(root, workload))),
-            Kind::Etcd => Box::new(Etcd::new(root, &self.address, connection)),
+            Kind::Etcd => Box::new(Etcd::new(root, &self.address)),
             Kind::Redis(script) => {
                 Box::new(Redis::new(root, Arc::clone(script), connection, workload.is_handoff()))
             }

@@ -27,7 +27,7 @@ const PREFIX_LEN: usize = 5;
 pub struct Etcd {
     root: Root,
     authority: String,
-    /// Its lease: a number that no other connection has.
+    /// Its lease, once it is granted.
     lease: u64,
     /// The stream of the next request.
     stream: u32,
@@ -38,16 +38,11 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// One at this address, with a number that no other connection of the run has.
+    /// One to this address.
     #[must_use]
-    pub fn new(root: Root, authority: &str, connection: u32) -> Etcd {
-        let [.., a, b, c, d] = *root.prefix().as_bytes() else {
-            unreachable!("what names begin with is longer than that")
-        };
-        let run = u64::from(u32::from_be_bytes([a, b, c, d]));
-        let lease = (run << 32 | u64::from(connection)) & (u64::MAX >> 1) | 1 << 62;
+    pub fn new(root: Root, authority: &str) -> Etcd {
         let (owed, parts) = (BytesMut::new(), Vec::new());
-        Etcd { root, authority: authority.into(), lease, stream: 1, owed, parts }
+        Etcd { root, authority: authority.into(), lease: 0, stream: 1, owed, parts }
     }
 
     fn ask(&mut self, path: &str, message: &[u8], out: &mut BytesMut) {
@@ -61,22 +56,25 @@ impl Etcd {
         self.stream += 2;
     }
 
-    /// A whole answer: all that is asked here is answered with a number in field 2 that is not 0 if it was done.
-    fn answer(message: &[u8]) -> Result<Heard, Wrong> {
+    /// A whole answer: all that is asked here is answered with a number in field 2 that is not 0 if it was done. That of a
+    /// lease is its name, and the first of them is the one that locks are under.
+    fn answer(&mut self, message: &[u8]) -> Result<Heard, Wrong> {
         let payload = message.get(PREFIX_LEN..).unwrap_or_default();
-        match field(payload, 2) {
-            Some(1..) => Ok(Heard::Answered),
+        let Some(done @ 1..) = field(payload, 2) else {
             // The key is there, or is not: nobody else has a key with such a name.
-            None | Some(0) => Err(Wrong::Refused("a lock", Status::NotQueued)),
+            return Err(Wrong::Refused("a lock", Status::NotQueued));
+        };
+        if self.lease == 0 {
+            self.lease = done;
         }
+        Ok(Heard::Answered)
     }
 }
 
 impl Words for Etcd {
     fn greet(&mut self, out: &mut BytesMut) -> Result<usize, Wrong> {
         http2::preface(out);
-        let lease = [number(1, TTL_S), number(2, self.lease)].concat();
-        self.ask(LEASE_GRANT, &lease, out);
+        self.ask(LEASE_GRANT, &number(1, TTL_S), out);
         Ok(1)
     }
 
@@ -97,10 +95,8 @@ impl Words for Etcd {
     }
 
     fn renew(&mut self, out: &mut BytesMut) -> Result<(), Wrong> {
-        // The turns are shorter than the lease; a lease of its own is something to say that has an answer.
-        self.lease += 1 << 20;
-        let lease = [number(1, TTL_S), number(2, self.lease)].concat();
-        self.ask(LEASE_GRANT, &lease, out);
+        // The turns are shorter than the lease; another lease is something to say that has an answer.
+        self.ask(LEASE_GRANT, &number(1, TTL_S), out);
         Ok(())
     }
 
@@ -127,7 +123,8 @@ impl Words for Etcd {
                 Frame::Headers { stream, ends: true } => {
                     let known = self.parts.iter().position(|(of, _)| *of == stream);
                     let known = known.ok_or_else(|| Wrong::Nonsense("a request that failed".into()))?;
-                    heard.push(Etcd::answer(&self.parts.swap_remove(known).1)?);
+                    let (_, message) = self.parts.swap_remove(known);
+                    heard.push(self.answer(&message)?);
                 }
                 Frame::Headers { ends: false, .. } | Frame::Other => {}
                 Frame::Owes(answer) => self.owed.extend_from_slice(&answer),
@@ -233,14 +230,17 @@ mod tests {
 
     #[test]
     fn answers_may_come_in_any_order_and_in_pieces() {
-        let mut etcd = Etcd::new(Root::of_run(1), "there:2379", 3);
+        let mut etcd = Etcd::new(Root::of_run(1), "there:2379");
         let mut out = BytesMut::new();
         assert_eq!(etcd.greet(&mut out), Ok(1));
+        let granted = [text(1, &[8, 1]), number(2, 77)].concat();
+        etcd.hear(&mut BytesMut::from(&answered(1, &granted)[..]), &mut Vec::new()).unwrap();
+        assert_eq!(etcd.lease, 77);
         let said = Said { step: Step::Ask, slot: 0, name: 7, mode: LockMode::Ex };
-        assert_eq!(etcd.say(said, &mut out), Ok(1));
+        assert_eq!((etcd.say(said, &mut out), etcd.say(said, &mut out)), (Ok(1), Ok(1)));
         let header = text(1, &[8, 1]);
         let done = [header.clone(), number(2, 1)].concat();
-        let all = [framed(4, 0, 0, &[]), answered(3, &done), answered(1, &done)].concat();
+        let all = [framed(4, 0, 0, &[]), answered(5, &done), answered(3, &done)].concat();
         let (mut input, mut heard) = (BytesMut::new(), Vec::new());
         for byte in all {
             input.extend_from_slice(&[byte]);
@@ -250,7 +250,7 @@ mod tests {
         let before = out.len();
         etcd.say(Said { step: Step::GiveUp, ..said }, &mut out).unwrap();
         assert_eq!(&out[before..before + 9], framed(4, 1, 0, &[]), "settings are acknowledged");
-        input.extend_from_slice(&answered(5, &header));
+        input.extend_from_slice(&answered(7, &header));
         assert!(etcd.hear(&mut input, &mut heard).is_err(), "nothing was deleted");
     }
 }
