@@ -270,7 +270,14 @@ impl<T> Slab<T> {
 
     /// All live slots, by index.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot<T>, &T)> {
-        (0..self.slots()).filter_map(|index| Some((Slot::at(index), self.entry(index)?.value.as_ref()?)))
+        (0_u32..).zip(&self.chunks).filter_map(|(number, chunk)| Some((number, chunk.as_ref()?))).flat_map(
+            |(number, chunk)| {
+                let live = (0..).zip(chunk.iter());
+                live.filter_map(move |(at, entry)| {
+                    Some((Slot::at(number << CHUNK_BITS | at), entry.value.as_ref()?))
+                })
+            },
+        )
     }
 
     fn entry(&self, index: u32) -> Option<&Entry<T>> {

@@ -55,6 +55,10 @@ impl Table {
         } = self;
         // The limits of sessions are those of the table, and a test's mistake is no state.
         let Bounds { locks: _, waiting: _, window_requests, window_bytes, planted: _ } = bounds;
+        /// About what a lock takes with its resource and its handle, so that most room is made at once.
+        const A_LOCK: usize = 96;
+        let locks: usize = shards.iter().map(|cell| cell.shard.lock().lock_count()).sum();
+        behind.reserve(locks * A_LOCK);
         let mut to = Writer::behind(std::mem::take(behind));
         VERSION.write(&mut to);
         limits.write(&mut to);

@@ -24,6 +24,12 @@ impl Shard {
         to.byte(0);
     }
 
+    /// The locks with a mark, by slot; so many have it. Where nobody has it, nobody is looked at.
+    fn marked(&self, mark: Mark, count: usize) -> impl Iterator<Item = LockSlot> {
+        let all = self.locks.iter().filter(move |(_, lock)| lock.marks.has(mark));
+        all.map(|(slot, _)| slot).take(count)
+    }
+
     fn write_listed(slot: LockSlot, to: &mut Writer) {
         to.number(u64::from(slot.index()) + 1);
     }
@@ -241,7 +247,7 @@ impl Shard {
 
     /// Which paths stand on a lock, in the order in which they would be ended.
     pub(super) fn write_pins(&self, to: &mut Writer) {
-        for (slot, _) in self.locks.iter().filter(|(_, lock)| lock.marks.has(Mark::Pinned)) {
+        for slot in self.marked(Mark::Pinned, self.paths.pins.len()) {
             Self::write_listed(slot, to);
             self.paths.pins.get(&slot).expect("a lock that is pinned has pins").write(to);
         }
@@ -300,7 +306,7 @@ impl Shard {
     /// The reasons of locks and the values of queued conversions, by slot.
     pub(super) fn write_beside(&self, to: &mut Writer) {
         for (mark, table) in [(Mark::Reason, &self.reasons), (Mark::Value, &self.values)] {
-            for (slot, _) in self.locks.iter().filter(|(_, lock)| lock.marks.has(mark)) {
+            for slot in self.marked(mark, table.len()) {
                 Self::write_listed(slot, to);
                 to.counted(table.get(&slot).expect("what a mark says is there"));
             }

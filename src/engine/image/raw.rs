@@ -34,12 +34,20 @@ impl Writer {
 
     /// A number, in as few bytes as it takes.
     pub fn number(&mut self, number: u64) {
-        let mut rest = number;
-        while rest >= 0x80 {
-            self.bytes.push(rest.to_le_bytes()[0] | 0x80);
-            rest >>= 7;
+        if number < 0x80 {
+            return self.bytes.push(number.to_le_bytes()[0]);
         }
-        self.bytes.push(rest.to_le_bytes()[0]);
+        let (mut sevens, mut len, mut rest) = ([0; 10], 0, number);
+        for seven in &mut sevens {
+            *seven = rest.to_le_bytes()[0] | 0x80;
+            rest >>= 7;
+            len += 1;
+            if rest == 0 {
+                *seven &= 0x7F;
+                break;
+            }
+        }
+        self.bytes.extend_from_slice(&sevens[..len]);
     }
 
     /// So many bytes of which both sides know how many they are.

@@ -109,6 +109,12 @@ impl Shard {
         endings.write(to);
     }
 
+    /// How many locks there are to write.
+    #[must_use]
+    pub fn lock_count(&self) -> usize {
+        self.locks.len() as usize
+    }
+
     /// The last moment that it has seen.
     #[must_use]
     pub fn last_moment(&self) -> Instant {

@@ -279,6 +279,14 @@ fn small() -> Scene {
     scene
 }
 
+/// Whoever reads an image of another build, or plays its inputs again, must come to what that build came to. If this fails,
+/// either the layout is another one, and `VERSION` and docs/image.md are too; or the engine does something else with the
+/// same inputs, and a journal of before is not read any more.
+#[test]
+fn other_builds_come_to_the_same_state() {
+    assert_eq!(format!("{:x}", busy().0.table.state_hash()), "1da78a187ad6b34e");
+}
+
 #[test]
 fn another_layout_is_refused_by_name() {
     let mut bytes = image(&small().table);
