@@ -3,7 +3,10 @@
 
 use crate::{
     book::{Book, Wrong},
-    disk::{Crashes, Model, State, Told, number_of},
+    disk::{
+        Model, State, Told,
+        crashes::{Crashes, number_of},
+    },
     run::{Ended, Run},
 };
 use enq::log::journal::Planted;
