@@ -11,7 +11,7 @@ use super::{
     record::{Act, BadRecord, Record, Room},
 };
 use crate::{
-    engine::{Instant, Local, session::Call},
+    engine::{Instant, Local, Mistake, session::Call},
     table::{Request, Scratch, SessionCell, Table, Terms},
 };
 use enq_protocol::vocabulary::{SessionId, Status};
@@ -151,7 +151,9 @@ impl Hands {
         if register.ended().is_some() {
             return;
         }
-        register.trim(acked);
+        if !table.bounds().planted.is(Mistake::AcknowledgementsAreNotApplied) {
+            register.arrived(acked, &mut cell.out_half.lock().outgoing);
+        }
         table.execute(now, (cell, &mut register), request, call, &mut self.scratch);
         drop(register);
         let mut half = cell.out_half.lock();
@@ -215,7 +217,9 @@ impl Applier {
         let now = Instant(common.now.load(Ordering::Relaxed)).max(record.now);
         common.now.store(now.0, Ordering::Relaxed);
         let (passes, refuses) = (matches!(record.act, Act::Pass), matches!(record.act, Act::Refuse(_)));
-        let outcome = hands.apply(&common.table, now, record.act);
+        let is_done = matches!(record.act, Act::Request { .. })
+            && common.table.bounds().planted.is(Mistake::AppliedBeforeDurable);
+        let outcome = if is_done { None } else { hands.apply(&common.table, now, record.act) };
         hands.room = room;
         if passes {
             common.passes.store(false, Ordering::Relaxed);

@@ -6,6 +6,7 @@
 //! lost its mind: the session ends.
 
 mod image;
+mod replay;
 
 use super::{
     super::{LockRef, Mistake, Planted, Said},
@@ -120,13 +121,6 @@ impl Register {
         }
     }
 
-    /// Another process goes on with it, under these bounds: everything that was made may have been sent, and acknowledged,
-    /// before.
-    pub fn go_on(&mut self, bounds: Bounds, outgoing: &Outgoing) {
-        self.bounds = bounds;
-        self.sent = outgoing.last();
-    }
-
     /// Is a request with this number to be executed? If so it is under way from now on, until [`Register::begin`].
     ///
     /// # Errors
@@ -200,8 +194,8 @@ impl Register {
         Ok(())
     }
 
-    /// The log says that everything up to this number had arrived when the next request was let in.
-    pub fn trim(&mut self, number: u64) {
+    /// Everything up to this number had arrived.
+    fn trim(&mut self, number: u64) {
         if number <= self.acked {
             return;
         }
