@@ -54,12 +54,20 @@ pub enum Mistake {
     AnyEntryIsTheVictim,
     /// In the deadlock search: who waits for the grant of a conversion that is to be refused waits for what it holds.
     PlannedRefusalsCount,
+    /// In a log that is a journal: a request is applied and answered when it is taken in.
+    AppliedBeforeDurable,
+    /// What had arrived when a request was let in is not put into effect when it is applied.
+    AcknowledgementsAreNotApplied,
+    /// After a restart the time of the log starts over.
+    LogTimeStartsOver,
+    /// After a restart leases go on from before.
+    LeasesGoOnFromBefore,
 }
 
 #[cfg(feature = "planted")]
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 24] = [
+    pub const ALL: [Mistake; 28] = [
         Mistake::GrantToTheDead,
         Mistake::TimedOutStays,
         Mistake::ConversionForgetsItsMode,
@@ -84,6 +92,10 @@ impl Mistake {
         Mistake::ConfirmationIsSkipped,
         Mistake::AnyEntryIsTheVictim,
         Mistake::PlannedRefusalsCount,
+        Mistake::AppliedBeforeDurable,
+        Mistake::AcknowledgementsAreNotApplied,
+        Mistake::LogTimeStartsOver,
+        Mistake::LeasesGoOnFromBefore,
     ];
 }
 

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     engine::{
-        Input, Instant,
+        Input, Instant, Mistake,
         deadlock::Due,
         session::{Call, Register},
     },
-    table::{About, Executed, Refused, Request, Scratch, Searched, SessionCell, Table},
+    table::{About, Executed, Refusal, Refused, Request, Scratch, Searched, SessionCell, Table},
 };
 use enq_protocol::vocabulary::{LockId, SessionId, Status};
 use std::sync::{Arc, atomic::Ordering};
@@ -99,14 +99,21 @@ impl Log for Journaled {
         (cell, register): (&SessionCell, &mut Register),
         request: Request,
         call: Call<'_>,
-        _scratch: &mut Scratch,
+        scratch: &mut Scratch,
     ) -> Executed {
         let is_refused = takes_room(&call)
             && (self.pipe.is_short_of_room() || !self.common.table.has_memory_for(register, &call));
         let call = if is_refused { Call::Refused(Status::ResourceExhausted) } else { call };
         let act = Act::Request { session: cell.id, request, acked: register.acked(), call };
         // What cannot be appended is never answered: the process is about to end.
-        let _ = self.append(now, act);
+        if self.common.table.bounds().planted.is(Mistake::AppliedBeforeDurable) {
+            let _ = self.append(now, act.clone());
+            if let Act::Request { call, .. } = act {
+                self.common.table.execute(now, (cell, register), request, call, scratch);
+            }
+        } else {
+            let _ = self.append(now, act);
+        }
         Executed::UnderWay
     }
 
@@ -135,15 +142,17 @@ impl Log for Journaled {
         self.common.refusals.load(Ordering::Relaxed) == 0 && self.common.table.is_search_due(now)
     }
 
-    fn search_deadlocks(&self, now: Instant, due: Due, _scratch: &mut Scratch) -> Searched {
+    fn search_deadlocks(&self, now: Instant, due: Due, scratch: &mut Scratch) -> Searched {
         if self.common.refusals.load(Ordering::Relaxed) > 0 {
             return Searched::default();
         }
-        self.common.table.search_deadlocks(now, due, |refusal| {
-            self.common.refusals.fetch_add(1, Ordering::Relaxed);
-            let _ = self.append(now, Act::Refuse(*refusal));
-            Refused::UnderWay
-        })
+        self.common.table.search_deadlocks(now, due, |refusal| self.refuse(now, refusal, scratch))
+    }
+
+    fn refuse(&self, now: Instant, refusal: &Refusal, _scratch: &mut Scratch) -> Refused {
+        self.common.refusals.fetch_add(1, Ordering::Relaxed);
+        let _ = self.append(now, Act::Refuse(*refusal));
+        Refused::UnderWay
     }
 
     fn force_release(

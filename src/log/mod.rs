@@ -34,7 +34,7 @@ use crate::{
         deadlock::Due,
         session::{Call, Register},
     },
-    table::{About, Executed, Request, Scratch, Searched, SessionCell, Table},
+    table::{About, Executed, Refusal, Refused, Request, Scratch, Searched, SessionCell, Table},
 };
 use enq_protocol::vocabulary::{LockId, SessionId};
 use std::io;
@@ -92,6 +92,10 @@ pub trait Log: Send + Sync {
 
     /// Looks for deadlocks that are due, and has one request of each refused.
     fn search_deadlocks(&self, now: Instant, due: Due, scratch: &mut Scratch) -> Searched;
+
+    /// A request is refused to break a deadlock, unless it has gone when that comes through. For whoever searches step by
+    /// step.
+    fn refuse(&self, now: Instant, refusal: &Refusal, scratch: &mut Scratch) -> Refused;
 
     /// An administrator takes a granted lock away from its holder: [`Outcome::Answered`].
     fn force_release(

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Instant, Local,
+        Instant, Local, Mistake,
         image::{self, Bad, Image, Reader},
     },
     table::{Table, Terms},
@@ -105,11 +105,14 @@ pub fn recover(
     body.push(&bytes);
     writer.write(&mut body)?;
     machine.apply(&bytes).expect("it was written by this process");
-    let now = machine.now;
     let table = machine.table.expect("a start has begun it");
+    let planted = table.bounds().planted;
+    let now = if planted.is(Mistake::LogTimeStartsOver) { Instant::START } else { machine.now };
     let sessions = table.all_sessions();
     // The time without a server is nobody's fault: every lease runs anew.
-    sessions.iter().for_each(|cell| cell.renew(now));
+    if !planted.is(Mistake::LeasesGoOnFromBefore) {
+        sessions.iter().for_each(|cell| cell.renew(now));
+    }
     let common = Arc::new(Common {
         table,
         pledges: Default::default(),

@@ -8,7 +8,7 @@ use crate::{
         deadlock::Due,
         session::{Call, Register},
     },
-    table::{About, Executed, Request, Scratch, Searched, SessionCell, Table},
+    table::{About, Executed, Refusal, Refused, Request, Scratch, Searched, SessionCell, Table},
 };
 use enq_protocol::vocabulary::{LockId, SessionId, Status};
 use std::io;
@@ -88,6 +88,10 @@ impl Log for Volatile {
 
     fn search_deadlocks(&self, now: Instant, due: Due, scratch: &mut Scratch) -> Searched {
         self.table.search_deadlocks(now, due, |refusal| self.table.refuse(now, refusal, scratch))
+    }
+
+    fn refuse(&self, now: Instant, refusal: &Refusal, scratch: &mut Scratch) -> Refused {
+        self.table.refuse(now, refusal, scratch)
     }
 
     fn force_release(

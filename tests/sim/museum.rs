@@ -7,6 +7,7 @@
 use crate::{deadlock, fence, history, scope, stories, world};
 use enq::client::peer;
 use enq::engine::{Mistake, Planted};
+use enq::log::journal;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,17 +19,29 @@ pub(crate) enum Plant {
     Server(Mistake),
     /// In the client library.
     Client(peer::Mistake),
+    /// In the storage of the journal.
+    Journal(journal::Mistake),
 }
 
 impl Plant {
     fn all() -> impl Iterator<Item = Plant> {
         let server = Mistake::ALL.into_iter().map(Plant::Server);
-        server.chain(peer::Mistake::ALL.into_iter().map(Plant::Client))
+        let client = peer::Mistake::ALL.into_iter().map(Plant::Client);
+        server.chain(client).chain(journal::Mistake::ALL.into_iter().map(Plant::Journal))
     }
 
     /// What the server is made with.
     pub(crate) fn server(self) -> Planted {
         if let Plant::Server(mistake) = self { Planted::new(mistake) } else { Planted::NONE }
+    }
+
+    /// What each journal is made with.
+    pub(crate) fn journal(self) -> journal::Planted {
+        if let Plant::Journal(mistake) = self {
+            journal::Planted::new(mistake)
+        } else {
+            journal::Planted::NONE
+        }
     }
 
     /// What each client is made with.
@@ -43,6 +56,7 @@ impl fmt::Display for Plant {
             Plant::Nothing => f.write_str("nothing"),
             Plant::Server(mistake) => write!(f, "{mistake:?}"),
             Plant::Client(mistake) => write!(f, "{mistake:?}"),
+            Plant::Journal(mistake) => write!(f, "{mistake:?}"),
         }
     }
 }

@@ -29,12 +29,16 @@ pub enum Mistake {
     OneSlot,
     /// The head does not know the newest segment.
     HeadForgetsSegments,
+    /// A start has the epoch of the one before.
+    EpochIsNotRaised,
+    /// What a snapshot stands for is handed out again.
+    KnownRecordsComeAgain,
 }
 
 #[cfg(feature = "planted")]
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 12] = [
+    pub const ALL: [Mistake; 14] = [
         Mistake::DirectoryIsNotSynced,
         Mistake::AcknowledgedBeforeSync,
         Mistake::DurableIsNotNoted,
@@ -47,6 +51,8 @@ impl Mistake {
         Mistake::TailIsNotRewritten,
         Mistake::OneSlot,
         Mistake::HeadForgetsSegments,
+        Mistake::EpochIsNotRaised,
+        Mistake::KnownRecordsComeAgain,
     ];
 }
 

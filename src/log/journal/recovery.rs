@@ -198,10 +198,16 @@ impl Recovery {
     pub fn step(&mut self) -> Result<Option<(Batch<'_>, &mut Attempts)>, OpenError> {
         let Some((header, offset)) = self.find_batch()? else { return Ok(None) };
         let segment = self.segment.as_ref().expect("the batch was found in it");
-        Ok(Some((segment.batch(header, offset).after(self.known), &mut self.attempts)))
+        Ok(Some((segment.batch(header, offset).after(self.known_records()), &mut self.attempts)))
+    }
+
+    /// Records up to here are not handed out.
+    fn known_records(&self) -> u64 {
+        if self.settings.planted.is(Mistake::KnownRecordsComeAgain) { 0 } else { self.known }
     }
 
     fn find_batch(&mut self) -> Result<Option<(Header, usize)>, OpenError> {
+        let known = self.known_records();
         loop {
             if self.is_at_end || (self.segment.is_none() && !self.begin_segment()?) {
                 return Ok(None);
@@ -215,7 +221,7 @@ impl Recovery {
                     }
                     self.next = batch.next();
                     self.report.last = self.report.last.max(batch.next() - 1);
-                    let count = batch.after(self.known).count();
+                    let count = batch.after(known).count();
                     if count > 0 {
                         self.report.records += u64::from(count);
                         return Ok(Some((header, offset)));
@@ -298,6 +304,8 @@ impl Recovery {
         let name = Name::Head.text();
         let epoch =
             head.epoch.checked_add(1).ok_or_else(|| OpenError::Exhausted { file: self.disk.path(&name) })?;
+        let is_raised = !self.settings.planted.is(Mistake::EpochIsNotRaised) || head.epoch == 0;
+        let epoch = if is_raised { epoch } else { head.epoch };
         let file = self.disk.open(&name).map_err(|error| OpenError::unusable(&*self.disk, &name, error))?;
         let books = Books {
             head: HeadFile::found(file, self.head, self.settings.planted),

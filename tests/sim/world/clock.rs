@@ -14,26 +14,34 @@ const MILLION: i128 = 1_000_000;
 /// A machine's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    /// What it showed at the beginning.
-    offset: u64,
+    /// What it showed at the beginning, if it ran then.
+    offset: i128,
     /// Parts in a million that it runs fast.
     ppm: i64,
 }
 
 impl Clock {
     pub(crate) fn new(offset: u64, ppm: i64) -> Clock {
-        Clock { offset, ppm }
+        Clock { offset: offset.into(), ppm }
+    }
+
+    /// The same clock, which does not run for a while and then goes on from there.
+    pub(crate) fn showing(self, time: Time, shown: u64) -> Clock {
+        Clock { offset: i128::from(shown) - self.run(time), ..self }
+    }
+
+    fn run(self, time: Time) -> i128 {
+        i128::from(time) * (MILLION + i128::from(self.ppm)) / MILLION
     }
 
     /// What it shows.
     pub(crate) fn shows(self, time: Time) -> u64 {
-        let run = i128::from(time) * (MILLION + i128::from(self.ppm)) / MILLION;
-        self.offset + u64::try_from(run).expect("clocks run forwards")
+        u64::try_from(self.offset + self.run(time)).expect("clocks run forwards")
     }
 
     /// The first moment at which it shows that, or more.
     pub(crate) fn when(self, shown: u64) -> Time {
-        let run = i128::from(shown.saturating_sub(self.offset));
+        let run = (i128::from(shown) - self.offset).max(0);
         let time = (run * MILLION).div_euclid(MILLION + i128::from(self.ppm));
         let time = u64::try_from(time).expect("clocks run forwards");
         (time..).find(|time| self.shows(*time) >= shown).expect("clocks go on")

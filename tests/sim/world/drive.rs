@@ -31,9 +31,14 @@ impl World {
         let (from_client, from_server) = self.cut_off_until[number];
         to_server.stall(from_client);
         to_client.stall(from_server);
-        let connection = Connection { client: number, to_server, to_client, served: true, used: true };
+        let served = !self.upkeep.is_down;
+        let connection = Connection { client: number, to_server, to_client, served, used: true };
         self.connections.insert(id, connection);
-        self.server.accept(id);
+        if served {
+            self.server.accept(id);
+        } else {
+            self.refuse_connection(id);
+        }
         self.tell(format_args!("client {number} connects by {id}"));
         let ttl_ms = self.options.ttl_ms;
         let client = &mut self.clients[number];
@@ -307,7 +312,7 @@ impl World {
     pub(crate) fn deed(&mut self, number: usize, life: u32, errand: Errand) -> Result<(), Wrong> {
         let Errand { place, lock, token, deed, .. } = errand;
         let path = &self.places[place];
-        let live = self.server.table().is_live(LockspaceId(0), path, token.seq);
+        let live = !self.upkeep.is_down && self.server.table().is_live(LockspaceId(0), path, token.seq);
         let passed = self.registers[place].meet(token, deed);
         self.story
             .tell(self.now, format_args!("deed of {number} at {place}: {token:?} {deed:?}: {passed:?}"));

@@ -2,6 +2,7 @@
 //! back, administrators.
 
 use super::clock::{MS, SECOND, Time};
+use super::journal::{End, Keeping};
 use super::run::{Event, World, Wrong};
 use super::server::ConnectionId;
 use enq_protocol::wire::{Administer, Look};
@@ -26,6 +27,12 @@ pub(crate) enum Fault {
     Expulsion,
     /// A client's machine vanishes; another process comes in its place.
     Death,
+    /// The server ends, and what is left of it is a journal.
+    Fall(End),
+    /// A call of its disk goes wrong.
+    DiskError,
+    /// Its disk is full, or has room again.
+    Fill(bool),
 }
 
 impl World {
@@ -33,15 +40,21 @@ impl World {
     pub(crate) fn draw_faults(&mut self) {
         let misfortune = self.options.misfortune;
         let clients = u64::try_from(self.clients.len()).expect("a few");
+        let keeping = self.options.keeping.as_ref();
+        let of_disk = |rate: fn(&Keeping) -> u32| keeping.map_or(0, rate);
         for (fault, rate, machines) in [
             (Fault::Cut, misfortune.cuts, clients),
             (Fault::Stall, misfortune.stalls, clients),
             (Fault::Partition, misfortune.partitions, clients),
             (Fault::StopClient, misfortune.client_pauses, clients),
             (Fault::StopServer, misfortune.server_pauses, 1),
-            (Fault::Restart, misfortune.restarts, 1),
+            (Fault::Restart, if keeping.is_some() { 0 } else { misfortune.restarts }, 1),
             (Fault::Expulsion, misfortune.expulsions, clients),
             (Fault::Death, misfortune.deaths, clients),
+            (Fault::Fall(End::Death), of_disk(|keeping| keeping.deaths), 1),
+            (Fault::Fall(End::Outage), of_disk(|keeping| keeping.outages), 1),
+            (Fault::DiskError, of_disk(|keeping| keeping.errors), 1),
+            (Fault::Fill(true), of_disk(|keeping| keeping.fills), 1),
         ] {
             let expected = u64::from(rate) * machines * self.options.safety / SECOND;
             let times = expected / 100 + u64::from(self.random.random_range(0..100) < expected % 100);
@@ -90,6 +103,15 @@ impl World {
             }
             Fault::Expulsion => return self.expel(),
             Fault::Death => return self.die(),
+            Fault::Fall(end) => self.fall(end),
+            Fault::DiskError => self.spoil_a_call(),
+            Fault::Fill(is_full) => {
+                self.fill_disk(is_full);
+                if is_full {
+                    let until = self.now + self.random.random_range(SECOND / 2..4 * SECOND);
+                    self.at(until, Event::Fault(Fault::Fill(false)));
+                }
+            }
         }
         Ok(())
     }

@@ -39,6 +39,7 @@ impl World {
         self.healed = true;
         self.tell(format_args!("the world is healed"));
         self.server_stopped_until = self.server_stopped_until.min(self.now);
+        self.heal_the_disk();
         self.cut_off_until.iter_mut().for_each(|until| *until = (0, 0));
         self.stopped_until.iter_mut().for_each(|until| *until = self.now);
         let soon = self.now + MS;
@@ -129,6 +130,7 @@ impl World {
             ));
         }
         self.server.table().check()?;
+        self.judge_the_journal()?;
         self.note_the_end();
         Ok(())
     }

@@ -10,7 +10,7 @@
 //!     ENQ_SIM_SEED=8127 cargo test --test sim world -- --nocapture    one, with its story
 //!
 //! Reading order: `options` (what is drawn), `clock`, `link`, `server`, `client`, `actor`, `register`, `run` and `drive` (the
-//! events), `search`, `faults`, `heal`, `judges`, `marks`.
+//! events), `search`, `faults`, `journal`, `heal`, `judges`, `marks`.
 
 mod actor;
 pub(crate) mod bounds;
@@ -20,6 +20,7 @@ pub(crate) mod dialogues;
 mod drive;
 mod faults;
 mod heal;
+mod journal;
 mod judges;
 mod link;
 mod marks;

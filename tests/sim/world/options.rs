@@ -2,6 +2,7 @@
 //! cruel in one way only.
 
 use super::clock::{MS, SECOND, Time};
+use super::journal::Keeping;
 use super::link::Manners;
 use enq_protocol::vocabulary::{ConversionDeadlock, LockMode, Policy};
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
@@ -76,6 +77,8 @@ pub(crate) struct Options {
     pub(crate) operator: bool,
     pub(crate) misfortune: Misfortune,
     pub(crate) taste: Taste,
+    /// How the server keeps its journal, if it has one.
+    pub(crate) keeping: Option<Keeping>,
 }
 
 /// One of these, or a hundred times none.
@@ -161,6 +164,7 @@ impl Options {
             operator: random.random_ratio(1, 4),
             misfortune: misfortune(random),
             taste: taste(random),
+            keeping: None,
         }
     }
 

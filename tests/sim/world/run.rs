@@ -4,6 +4,7 @@ use super::Marks;
 use super::actor::{self, Errand, Place};
 use super::client::Client;
 use super::clock::{Clock, MS, Time};
+use super::journal::{self, Chore, Keeping, Upkeep};
 use super::judges::{
     Bench, Glance, Rules, completeness::Completeness, effects::Effects, soundness::Soundness,
     streams::Streams,
@@ -66,6 +67,10 @@ pub(crate) enum Event {
     Search,
     /// An operator looks for deadlocks.
     Operator,
+    /// The journal of the server that was this one in turn does something.
+    Chore(u64, Chore),
+    /// The next server with a journal begins.
+    Start,
     /// Something goes wrong.
     Fault(super::faults::Fault),
 }
@@ -138,6 +143,7 @@ pub(crate) struct World {
     pub(crate) bench: Bench,
     pub(crate) effects: Vec<Effects>,
     pub(crate) values: u64,
+    pub(crate) upkeep: Upkeep,
     pub(crate) next_connection: ConnectionId,
     due: BinaryHeap<Reverse<Due>>,
     order: u64,
@@ -148,7 +154,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, plant: Plant, keep: bool) -> World {
         let mut random = StdRng::seed_from_u64(seed);
-        let options = Options::new(&mut random);
+        let mut options = Options::new(&mut random);
+        options.keeping = Keeping::draw(seed, plant.journal());
         let places = actor::places(&options);
         let mut clock = |offset| Clock::new(offset, random.random_range(-options.ppm_max..=options.ppm_max));
         let server_clock = clock(0);
@@ -157,6 +164,13 @@ impl World {
             clients.map(|number| Client::new(number, 0, clock(1_000_000_000), plant)).collect();
         let limits = limits(&options, plant.server());
         let make = Make { epoch: 1, limits, window: options.window, seed, recovering_until: None };
+        let server = match &options.keeping {
+            Some(keeping) => {
+                let (log, journal) = journal::first(&make, keeping);
+                Server::with(&make, Box::new(log), Some(journal), server_clock, Instant(0))
+            }
+            None => Server::new(&make, server_clock, Instant(0)),
+        };
         let mut story = Story::new(keep);
         story.tell(0, format_args!("world {seed}: {options:?}"));
         World {
@@ -164,7 +178,8 @@ impl World {
             random,
             story,
             marks: Marks::default(),
-            server: Server::new(&make, server_clock, Instant(0)),
+            server,
+            upkeep: Upkeep::default(),
             make,
             stopped_until: vec![0; clients.len()],
             cut_off_until: vec![(0, 0); clients.len()],
@@ -233,9 +248,12 @@ impl World {
     /// Until when the machine that this happens to is stopped, if it is.
     fn stopped(&self, event: Event) -> Option<Time> {
         let until = match event {
-            Event::ToServer(_) | Event::Round | Event::Patience(..) | Event::Search | Event::Operator => {
-                self.server_stopped_until
-            }
+            Event::ToServer(_)
+            | Event::Round
+            | Event::Patience(..)
+            | Event::Search
+            | Event::Operator
+            | Event::Chore(..) => self.server_stopped_until,
             Event::ToClient(id) | Event::Attempt(id) => {
                 self.connections.get(&id).map_or(0, |known| self.stopped_until[known.client])
             }
@@ -243,7 +261,7 @@ impl World {
                 self.stopped_until[number]
             }
             Event::Entered(number, ..) => self.stopped_until[number],
-            Event::Deed(..) | Event::Fault(_) => 0,
+            Event::Deed(..) | Event::Fault(_) | Event::Start => 0,
         };
         (until > self.now).then_some(until)
     }
@@ -271,6 +289,8 @@ impl World {
             }
             Event::Search => self.search_on(),
             Event::Operator => self.operate(),
+            Event::Chore(life, chore) => self.do_chore(life, chore),
+            Event::Start => self.start(),
             Event::Fault(fault) => self.fail(fault),
             Event::Drive(..) | Event::Act(..) | Event::Connect(..) | Event::Entered(..) => Ok(()),
         }
@@ -294,7 +314,8 @@ impl World {
             return Ok(());
         };
         let mut received = Vec::new();
-        if self.server.reads(id) {
+        let reads = self.server.reads(id);
+        if reads {
             match connection.to_server.read(self.now) {
                 Found::Nothing => {}
                 Found::Bytes(bytes) => received = bytes,
@@ -314,6 +335,9 @@ impl World {
         if !received.is_empty() {
             // There is room in the stream again.
             self.at(self.now + MS / 100, Event::ToClient(id));
+        }
+        if !reads && self.server.reads(id) {
+            self.at(self.now + MS / 100, Event::ToServer(id));
         }
         let session = self.server.session_of(id).or(before);
         for frame in served.frames {
@@ -362,17 +386,21 @@ impl World {
 
     /// Time passes at the server: deadlines, ends, leases.
     fn round(&mut self) -> Result<(), Wrong> {
+        if self.upkeep.is_down {
+            self.at(self.now + 10 * MS, Event::Round);
+            return Ok(());
+        }
         let now = self.server_now();
-        let before: BTreeSet<SessionId> =
-            self.server.table().all_sessions().iter().map(|cell| cell.id).collect();
+        let before = self.server.living();
         let attached = self.server.attached();
         self.server.round(now);
         self.recovering &= self.make.recovering_until.is_some_and(|until| until > now);
         self.begin_search();
         let shown = now.0 + u64::try_from(ROUND.as_nanos()).expect("a round is short");
         self.at(self.server.clock.when(shown), Event::Round);
+        let after = self.server.living();
         for session in before {
-            if self.server.table().session(session).is_none() {
+            if !after.contains(&session) {
                 self.story.tell(self.now, format_args!("server: the lease of {session} ran out"));
                 self.marks.sometimes("a lease ran out");
                 if !attached.contains(&session) {
@@ -381,12 +409,14 @@ impl World {
                 self.judge_end(session)?;
             }
         }
+        self.look_after_room();
         self.look()?;
         self.judge_completeness()
     }
 
     /// K10: a lease ends at the server after its client knows that it has, and not while words of the client are unread.
     fn judge_end(&mut self, session: SessionId) -> Result<(), Wrong> {
+        self.judge_whole_lease(session)?;
         let quarter = u64::from(self.options.ttl_ms) * MS / 4;
         // A stall of the server is nobody's fault but its own: before it ends anybody it reads what has come.
         let stall = self.server_stopped_until - self.server_stopped_at.min(self.server_stopped_until);
@@ -405,7 +435,7 @@ impl World {
             let unread =
                 client.connection.and_then(|id| self.connections.get_mut(&id).filter(|known| known.served));
             let since = unread.and_then(|known| known.to_server.unread_since(self.now));
-            let reads = client.connection.is_some_and(|id| self.server.reads(id));
+            let reads = client.connection.is_some_and(|id| self.server.may_read(id));
             if since.is_some_and(|since| reads && (was_away || since + quarter < self.now)) {
                 return Err(format!("lease: {session} ended with words of client {} unread", client.number));
             }
@@ -430,7 +460,13 @@ impl World {
                 self.at(soon, Event::ToServer(id));
             }
         }
+        self.feed_the_disk();
         Ok(())
+    }
+
+    /// Whoever had something to say will not say it.
+    pub(crate) fn forget_to_serve(&mut self) {
+        self.to_serve.clear();
     }
 
     /// The lock-delay that the lockspace has by now.
@@ -450,15 +486,7 @@ impl World {
         self.bench.restart();
         self.soundness.restart();
         self.to_serve.clear();
-        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
-        for id in ids {
-            let loses = self.random.random_bool(0.5);
-            if let Some(connection) = self.connections.get_mut(&id).filter(|known| known.served) {
-                connection.served = false;
-                let at = connection.to_client.reset(self.now, loses);
-                self.at(at, Event::ToClient(id));
-            }
-        }
+        self.drop_connections(true);
     }
 
     /// What a server counted is not forgotten with it.

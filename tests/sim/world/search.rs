@@ -36,8 +36,8 @@ impl World {
 
     /// The search goes on.
     pub(crate) fn search_on(&mut self) -> Result<(), Wrong> {
-        if !self.server.searches() {
-            // The server is another one by now.
+        if !self.server.searches() || self.upkeep.is_down {
+            // The server is another one by now, or will be.
             return Ok(());
         }
         let mut times = 1;
@@ -56,6 +56,11 @@ impl World {
                 // A thread may be interrupted in the worst of places.
                 times = 8;
             }
+            Step::UnderWay(deadlock, refusal) => {
+                self.tell(format_args!("server: {refusal:?} is on its way"));
+                self.note_deadlock(&deadlock);
+                self.look()?;
+            }
             Step::Refused(deadlock) => {
                 self.note_deadlock(&deadlock);
                 let before = self.bench.last().clone();
@@ -69,13 +74,18 @@ impl World {
 
     /// An operator has all deadlocks looked for. Whoever comes while a search runs waits for it.
     pub(crate) fn operate(&mut self) -> Result<(), Wrong> {
+        if self.upkeep.is_down {
+            return Ok(());
+        }
         while self.server.searches() {
             self.search_on()?;
         }
         let searched = self.server.search_all(self.server_now());
-        // What comes after the first is judged by its steps where a search is taken step by step.
-        if let Some(first) = searched.found.first() {
-            self.soundness.confirmed(self.bench.last(), &first.waits, first.refused)?;
+        // What comes after the first is judged by its steps where a search is taken step by step; with a journal nothing has
+        // been refused yet.
+        let judged = if self.options.keeping.is_some() { searched.found.len() } else { 1 };
+        for found in searched.found.iter().take(judged) {
+            self.soundness.confirmed(self.bench.last(), &found.waits, found.refused)?;
         }
         for deadlock in &searched.found {
             self.marks.sometimes("an operator broke a deadlock");
@@ -125,6 +135,7 @@ impl World {
     /// Nobody waits for himself for longer than the lockspace says. This comes after the other judges have looked.
     pub(crate) fn judge_completeness(&mut self) -> Result<(), Wrong> {
         let wait_ms = self.server.policy().map(|policy| policy.deadlock_wait_ms);
-        self.completeness.look(self.bench.last(), self.now, wait_ms, self.server.searches())
+        let searches = self.server.searches() || self.server.refuses();
+        self.completeness.look(self.bench.last(), self.now, wait_ms, searches, self.upkeep.slowest)
     }
 }

@@ -4,12 +4,13 @@
 //! the judge of streams.
 
 use super::clock::Clock;
+use super::journal::Journal;
 use bytes::{Buf as _, BytesMut};
 use enq::engine::{Instant, Limits, Planted, deadlock::Due};
-use enq::log::Volatile;
+use enq::log::{Log, Volatile};
 use enq::server::conversation::{Conversation, Ends, WaitsFor};
 use enq::server::{House, HouseRules, Passing, Patience};
-use enq::table::{Confirmed, Deadlock, Looked, Scratch, Search, Searched, Setting, Table};
+use enq::table::{Confirmed, Deadlock, Looked, Refusal, Refused, Scratch, Search, Searched, Setting, Table};
 use enq_protocol::vocabulary::{Policy, SessionId};
 use enq_protocol::wire::{FRAME_LEN_MAX, Frame, cut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +61,8 @@ pub(crate) struct Server {
     passing: Passing,
     pub(crate) clock: Clock,
     lines: BTreeMap<ConnectionId, Line>,
+    /// What makes its log durable, if that is done.
+    journal: Option<Journal>,
     /// The search that runs, and what it is about to refuse.
     search: Option<Search>,
     next_step: NextStep,
@@ -85,12 +88,14 @@ pub(crate) enum Step {
     Void,
     /// Somebody was refused, if the lockspace spares not all, under this record.
     Refused(Arc<Deadlock>),
+    /// The same, as soon as it has come through.
+    UnderWay(Arc<Deadlock>, Refusal),
     /// It is over.
     Over,
 }
 
-fn house(make: &Make) -> House {
-    let table = Table::new(&Setting {
+fn volatile(make: &Make) -> Volatile {
+    Volatile::new(Table::new(&Setting {
         epoch: make.epoch,
         limits: make.limits,
         window_requests: make.window.0,
@@ -98,9 +103,12 @@ fn house(make: &Make) -> House {
         route_key: *b"a world's shards",
         hash_seed: make.seed,
         recovering_until: make.recovering_until,
-    });
+    }))
+}
+
+fn house(make: &Make, log: Box<dyn Log>, epoch: u32) -> House {
     // A secret tells who opened a session from everybody else; here that takes no more than a number.
-    let drawn = AtomicU64::new(make.seed);
+    let drawn = AtomicU64::new(make.seed.wrapping_add(u64::from(epoch) << 40));
     let draw = move || {
         let number = u128::from(drawn.fetch_add(1, Ordering::Relaxed));
         Some((number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_0C5A_1B87_3501)).to_le_bytes())
@@ -112,15 +120,41 @@ fn house(make: &Make) -> House {
         unsafe_settings: Vec::new(),
         draw: Box::new(draw),
     };
-    House::new(Volatile::new(table), rules)
+    House::with(log, rules)
 }
 
 impl Server {
     /// A server that has just started; its clock goes on as before.
     pub(crate) fn new(make: &Make, clock: Clock, now: Instant) -> Server {
-        let house = Arc::new(house(make));
+        Server::with(make, Box::new(volatile(make)), None, clock, now)
+    }
+
+    /// A server with this log.
+    pub(crate) fn with(
+        make: &Make,
+        log: Box<dyn Log>,
+        journal: Option<Journal>,
+        clock: Clock,
+        now: Instant,
+    ) -> Server {
+        let epoch = journal.as_ref().map_or(make.epoch, |journal| journal.epoch);
+        let house = Arc::new(house(make, log, epoch));
         let (passing, lines) = (Passing::new(now), BTreeMap::new());
-        Server { house, passing, clock, lines, search: None, next_step: NextStep::Copy }
+        Server { house, passing, clock, lines, journal, search: None, next_step: NextStep::Copy }
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        self.journal.as_ref().expect("there is a journal")
+    }
+
+    pub(crate) fn journal_mut(&mut self) -> &mut Journal {
+        self.journal.as_mut().expect("there is a journal")
+    }
+
+    /// Are refusals on their way?
+    pub(crate) fn refuses(&self) -> bool {
+        // The end of time: whatever is to be looked for is due.
+        self.journal.is_some() && !self.house.log().is_search_due(Instant(u64::MAX))
     }
 
     /// What the lockspace says; nothing if it is not there.
@@ -130,7 +164,7 @@ impl Server {
 
     /// Begins a search, if one is due and none runs.
     pub(crate) fn begin_search(&mut self, now: Instant) -> bool {
-        let begins = self.search.is_none() && self.table().is_search_due(now);
+        let begins = self.search.is_none() && self.house.log().is_search_due(now);
         if begins {
             self.search = Some(self.table().begin_search(now, Due::At(now)));
             self.next_step = NextStep::Copy;
@@ -173,8 +207,13 @@ impl Server {
                 }
             },
             NextStep::Refuse(confirmed) => {
-                let refused = table.refuse_victim(now, search, *confirmed, &mut Scratch::default());
-                refused.map_or(Step::Void, Step::Refused)
+                let (record, refusal) = table.record(now, *confirmed);
+                let Some(refusal) = refusal else { return Step::Refused(record) };
+                match self.house.log().refuse(now, &refusal, &mut Scratch::default()) {
+                    Refused::Done => Step::Refused(record),
+                    Refused::Void => Step::Void,
+                    Refused::UnderWay => Step::UnderWay(record, refusal),
+                }
             }
         }
     }
@@ -209,8 +248,19 @@ impl Server {
         self.lines.values().filter_map(|line| line.conversation.session()).map(|cell| cell.id).collect()
     }
 
+    /// Sessions that have not ended, and are not about to.
+    pub(crate) fn living(&self) -> BTreeSet<SessionId> {
+        let all = self.table().all_sessions().into_iter();
+        all.filter(|cell| !cell.in_half.lock().has_ended()).map(|cell| cell.id).collect()
+    }
+
     /// Does it read what comes there?
     pub(crate) fn reads(&self, id: ConnectionId) -> bool {
+        self.may_read(id) && self.lines.get(&id).is_some_and(|line| !line.conversation.is_awaiting())
+    }
+
+    /// Does it read what comes there, as soon as its log has come to what was asked?
+    pub(crate) fn may_read(&self, id: ConnectionId) -> bool {
         self.lines.get(&id).is_some_and(|line| !line.conversation.is_paused())
     }
 

@@ -23,14 +23,20 @@ pub(crate) struct Completeness {
 }
 
 impl Completeness {
-    /// A round of the server is over, which began a search if one was due. While one runs there is nothing to be said.
-    /// `wait_ms` is what the lockspace says.
+    /// Another server begins.
+    pub(crate) fn restart(&mut self, now: Time) {
+        self.away = now;
+    }
+
+    /// A round of the server is over, which began a search if one was due. While one runs, or a refusal is on its way, there
+    /// is nothing to be said. `wait_ms` is what the lockspace says, and so long it takes until a request is seen.
     pub(crate) fn look(
         &mut self,
         glance: &Glance,
         now: Time,
         wait_ms: Option<u32>,
         searches: bool,
+        slowest: Time,
     ) -> Result<(), Wrong> {
         if now - self.last > ROUNDS {
             self.away = now;
@@ -45,7 +51,7 @@ impl Completeness {
         if now < settled.max(self.away + ROUNDS) {
             return Ok(());
         }
-        let at_most = u64::from(wait_ms) + ROUNDS / MS;
+        let at_most = u64::from(wait_ms) + (ROUNDS + slowest) / MS;
         let waits = |glance: &Glance| {
             glance
                 .places

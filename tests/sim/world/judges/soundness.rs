@@ -3,13 +3,14 @@
 //! for a second one would be on none any more.
 
 use super::{Glance, Wrong, queues};
-use enq::table::Deadlock;
+use enq::table::{Deadlock, Refusal};
 use enq_protocol::vocabulary::{Flags, LockId, LockView, NEVER_REFUSED, Queue, Stamp, WaitView};
+use std::collections::BTreeMap;
 
-/// The request that is about to be refused, as it was when its deadlock was looked at.
+/// The requests that are about to be refused, as each was when its deadlock was looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Soundness {
-    meant: Option<(LockId, Stamp)>,
+    meant: BTreeMap<LockId, Stamp>,
 }
 
 fn find(glance: &Glance, lock: LockId) -> Option<&LockView> {
@@ -18,7 +19,7 @@ fn find(glance: &Glance, lock: LockId) -> Option<&LockView> {
 
 impl Soundness {
     pub(crate) fn restart(&mut self) {
-        self.meant = None;
+        self.meant.clear();
     }
 
     /// A cycle is confirmed: this is what it says, and this is what is there.
@@ -37,7 +38,7 @@ impl Soundness {
         }
         let Some(victim) = victim else { return Self::are_all_spared(waits) };
         let seen = find(glance, victim).ok_or_else(|| format!("D5: {victim} is not there"))?;
-        self.meant = Some((victim, seen.stamp));
+        self.meant.insert(victim, seen.stamp);
         let is_on_it = now.waits_for_itself(victim.0, true);
         let mut later = now;
         let stuck = later.run();
@@ -77,7 +78,32 @@ impl Soundness {
     pub(crate) fn refused(&self, before: &Glance, after: &Glance, told: &Deadlock) -> Result<(), Wrong> {
         let Some(victim) = told.refused else { return Ok(()) };
         let was = find(before, victim).ok_or_else(|| format!("D5: {victim} was not there"))?;
-        if self.meant != Some((victim, was.stamp)) || was.requested.is_none() {
+        self.is_gone(was, after)
+    }
+
+    /// A refusal has come through the log. Says whether it was void, because the request that was meant has gone since; then
+    /// nothing happens to whatever there is in its place.
+    pub(crate) fn came_through(
+        &self,
+        before: &Glance,
+        after: &Glance,
+        refusal: &Refusal,
+    ) -> Result<bool, Wrong> {
+        let was = find(before, refusal.lock);
+        match was.filter(|was| was.stamp == refusal.stamp && was.requested.is_some()) {
+            Some(was) => self.is_gone(was, after).map(|()| false),
+            None if was == find(after, refusal.lock) => Ok(true),
+            None => Err(format!(
+                "D5: {refusal:?} is void, and {was:?} has become {:?}",
+                find(after, refusal.lock)
+            )),
+        }
+    }
+
+    /// The request that was meant is refused.
+    fn is_gone(&self, was: &LockView, after: &Glance) -> Result<(), Wrong> {
+        let victim = was.lock;
+        if self.meant.get(&victim) != Some(&was.stamp) || was.requested.is_none() {
             return Err(format!("D5: {:?} was meant, and refused was {was:?}", self.meant));
         }
         let is = find(after, victim);

@@ -40,6 +40,11 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
+    /// Every session in which something was said.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = SessionId> + use<'_> {
+        self.sessions.keys().copied()
+    }
+
     /// A frame that the server wrote on a connection which has this session, if it has one.
     pub(crate) fn look(
         &mut self,
