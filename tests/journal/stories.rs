@@ -4,9 +4,12 @@ use crate::{
     book::{Book, ID, record, settings},
     disk::{Fault, Model, Plan},
 };
-use enq::log::journal::{
-    AppendError, Audience, Batch, Contents, Directory, Disk, Failure, Journal, OpenError, Planted, Recovery,
-    Settings, SnapshotError, Started,
+use enq::{
+    client::now,
+    log::journal::{
+        AppendError, Audience, Batch, Contents, Directory, Disk, Failure, Journal, OpenError, Planted,
+        Recovery, Settings, SnapshotError, Started,
+    },
 };
 use rand::{SeedableRng, rngs::SmallRng};
 use std::{
@@ -77,7 +80,10 @@ fn a_directory_that_cannot_be_written_is_refused() {
     let to_read = Arc::new(Directory::open_to_read(directory.path()).unwrap());
     let error = Recovery::open(to_read, settings(Planted::NONE), ID).err().unwrap().to_string();
     assert!(
-        error.starts_with("cannot use ") && error.ends_with("head: read-only filesystem or storage medium"),
+        error.starts_with("cannot use ")
+            && error.ends_with(
+                "head: read-only filesystem or storage medium; enqd has to be allowed to read and write there"
+            ),
         "{error}"
     );
     assert!(Directory::open(&directory.path().join("a/b")).is_err(), "only the last name is made");
@@ -311,6 +317,39 @@ fn nobody_is_told_anything_after_a_failure() {
     assert_eq!(failure.durable, told);
     let heard = ear.0.lock().unwrap();
     assert_eq!((heard.records.len() as u64, heard.failures), (told, 1));
+}
+
+/// A server stood there and answered nothing: a snapshot had met a broken disk while no record came, and who tells of a failure
+/// waited for the next one, which was not taken.
+#[test]
+fn a_failure_of_a_snapshot_is_told_although_nobody_writes() {
+    let disk = Model::default();
+    let started =
+        Recovery::open(Arc::new(disk.clone()), settings(Planted::NONE), ID).unwrap().start().unwrap();
+    let ear = Ear::default();
+    let journal = Journal::start(started.writer, ear.clone()).unwrap();
+    let position = journal.append(b"record").unwrap();
+    journal.wait(position).unwrap();
+    // There is nothing more to note: the head knows of it, in both slots.
+    until("the head knows", || {
+        let head = &disk.view()["head"];
+        [40, 4096 + 40].iter().all(|at| head[*at..*at + 8] == position.to_le_bytes())
+    });
+    let mut snapshot = journal.snapshot(position).unwrap();
+    snapshot.add(b"state").unwrap();
+    disk.set_plan(Plan { at: Some((disk.calls(), Fault::Eio)), full_from: None });
+    assert!(matches!(snapshot.finish(), Err(SnapshotError::Failed(_))));
+    until("it is told", || ear.0.lock().unwrap().failures == 1);
+    assert!(journal.close().is_err());
+}
+
+/// Looks again and again until it is so.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let began = now();
+    while !is_so() {
+        assert!(now().since(began) < Duration::from_secs(20), "never: {what}");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

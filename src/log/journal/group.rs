@@ -82,6 +82,14 @@ impl Journal {
             filled: Condvar::new(),
             advanced: Condvar::new(),
         });
+        let of_alarm = Arc::downgrade(&common);
+        common.store.set_alarm(Box::new(move || {
+            if let Some(common) = of_alarm.upgrade() {
+                // Whoever has looked and found nothing waits by then, or looks again.
+                drop(common.queue.lock());
+                common.filled.notify_one();
+            }
+        }));
         let of_thread = Arc::clone(&common);
         let thread = thread::Builder::new()
             .name("journal".into())
@@ -232,10 +240,10 @@ impl Common {
         }
     }
 
-    /// Waits for a batch; not for ever, if there is something to note.
+    /// Waits for a batch; not for ever, if there is something to note, or the disk has failed somebody else.
     fn next_batch(&self, is_noted: bool) -> Option<Body> {
         let mut queue = self.queue.lock();
-        while queue.bodies.is_empty() && !queue.is_closed {
+        while queue.bodies.is_empty() && !queue.is_closed && self.store.check().is_ok() {
             if is_noted {
                 self.filled.wait(&mut queue);
             } else if self.filled.wait_for(&mut queue, self.store.settings.idle).timed_out() {

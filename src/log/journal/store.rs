@@ -57,7 +57,12 @@ pub(super) struct Store {
     /// As many spare segments as the books have, for who only looks.
     spare_count: AtomicUsize,
     failure: OnceLock<Failure>,
+    /// Wakes who would not look before the next record comes.
+    alarm: OnceLock<Alarm>,
 }
+
+/// Does something when the disk fails.
+pub(super) type Alarm = Box<dyn Fn() + Send + Sync>;
 
 /// Which files there are.
 pub(super) struct Books {
@@ -88,6 +93,7 @@ impl Store {
             durable: AtomicU64::new(durable),
             left: AtomicUsize::new(0),
             failure: OnceLock::new(),
+            alarm: OnceLock::new(),
         }
     }
 
@@ -121,7 +127,16 @@ impl Store {
     /// The first failure is the one that is told.
     pub(super) fn fail(&self, act: &'static str, name: &str, error: io::Error) -> Failure {
         let (path, durable) = (self.disk.path(name), self.durable());
-        self.failure.get_or_init(|| Failure { act, path, error: Arc::new(error), durable }).clone()
+        let failure = self.failure.get_or_init(|| Failure { act, path, error: Arc::new(error), durable });
+        if let Some(alarm) = self.alarm.get() {
+            alarm();
+        }
+        failure.clone()
+    }
+
+    /// Whoever writes is to be woken by a failure of somebody else: it is his to tell.
+    pub(super) fn set_alarm(&self, alarm: Alarm) {
+        assert!(self.alarm.set(alarm).is_ok(), "one writes");
     }
 
     /// The names that there are now survive.
