@@ -121,7 +121,9 @@ pub fn recover(
         passes: AtomicBool::new(false),
         now: AtomicU64::new(now.0),
         is_taking_snapshot: AtomicBool::new(false),
-        since_snapshot: AtomicUsize::new(usize::try_from(report.records).unwrap_or(usize::MAX)),
+        since_snapshot: AtomicUsize::new(
+            usize::try_from(report.bytes).unwrap_or(usize::MAX).saturating_add(bytes.len()),
+        ),
     });
     let applier = Applier::new(Arc::clone(&common), attempts, snapshot_every, stopped);
     Ok(Recovered { common, applier, writer, report, epoch, now })

@@ -60,6 +60,8 @@ pub struct Report {
     pub has_damaged_slot: bool,
     /// Records handed out.
     pub records: u64,
+    /// Bytes of the batches they stood in.
+    pub bytes: u64,
     /// The position of the last one.
     pub last: u64,
     /// Segments read.
@@ -139,6 +141,7 @@ impl Recovery {
             damaged_snapshots: Vec::new(),
             has_damaged_slot: found.has_damage,
             records: 0,
+            bytes: 0,
             last: 0,
             segments: 0,
             tail: Tail::Clean,
@@ -224,6 +227,7 @@ impl Recovery {
                     let count = batch.after(known).count();
                     if count > 0 {
                         self.report.records += u64::from(count);
+                        self.report.bytes += (header.end(offset) - offset) as u64;
                         return Ok(Some((header, offset)));
                     }
                 }
