@@ -7,7 +7,9 @@
 
 use anyhow::Context as _;
 use enq::log::journal::Report;
-use enq::server::{Config, ConfigError, Server, Settings, StopSignals, Task, Told, make_room_for};
+use enq::server::{
+    Config, ConfigError, Server, Settings, StartError, StopSignals, Task, Told, make_room_for,
+};
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
@@ -55,7 +57,8 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("enqd: {error:#}");
-            ExitCode::from(EXIT_CONFIG)
+            let is_of_the_disk = error.downcast_ref::<StartError>().is_some_and(StartError::is_of_the_disk);
+            ExitCode::from(if is_of_the_disk { EXIT_DISK } else { EXIT_CONFIG })
         }
     }
 }

@@ -56,6 +56,18 @@ pub enum RecoverError {
     Note(io::Error),
 }
 
+impl RecoverError {
+    /// Is it the disk that has failed? Otherwise the directory is not one that can be served.
+    #[must_use]
+    pub fn is_of_the_disk(&self) -> bool {
+        match self {
+            RecoverError::Open(error) => error.is_of_the_disk(),
+            RecoverError::Failed(_) | RecoverError::Note(_) => true,
+            RecoverError::Record { .. } | RecoverError::Image { .. } => false,
+        }
+    }
+}
+
 /// What a journal is served with.
 pub struct Served {
     /// What the start says; its epoch is the journal's, its key is drawn for the first.

@@ -103,7 +103,7 @@ pub enum StartError {
     #[error(transparent)]
     Epoch(#[from] EpochError),
     /// The journal cannot be served.
-    #[error("{0}")]
+    #[error(transparent)]
     Journal(#[from] RecoverError),
     /// Its directory cannot be used.
     #[error("cannot use {path}: {error}")]
@@ -119,6 +119,14 @@ pub enum StartError {
     /// The system has no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
+}
+
+impl StartError {
+    /// Is it the disk of the journal that has failed? Otherwise it is the configuration that cannot be served.
+    #[must_use]
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(self, StartError::Journal(error) if error.is_of_the_disk())
+    }
 }
 
 impl Server {

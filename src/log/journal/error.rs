@@ -47,7 +47,7 @@ impl std::error::Error for Damage {}
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The place cannot be used, or not written.
-    #[error("cannot use {path}: {error}")]
+    #[error("cannot use {path}: {error}{}", advice(.error))]
     Unusable {
         /// What was tried.
         path: PathBuf,
@@ -85,7 +85,7 @@ pub enum OpenError {
         version: u32,
     },
     /// What was durable is not there any more.
-    #[error("{0}")]
+    #[error(transparent)]
     Damaged(#[from] Damage),
     /// The process ended twice while it applied the same records.
     #[error(
@@ -109,11 +109,27 @@ pub enum OpenError {
         file: PathBuf,
     },
     /// The disk failed while the start wrote.
-    #[error("{0}")]
+    #[error(transparent)]
     Failed(#[from] Failure),
 }
 
 impl OpenError {
+    /// Is it the disk that has failed? Otherwise the directory is not one that can be served.
+    #[must_use]
+    pub fn is_of_the_disk(&self) -> bool {
+        match self {
+            OpenError::Failed(_) => true,
+            OpenError::Unusable { error, .. } => is_of_the_disk(error),
+            OpenError::InUse { .. }
+            | OpenError::Foreign { .. }
+            | OpenError::Stranger { .. }
+            | OpenError::Version { .. }
+            | OpenError::Damaged(_)
+            | OpenError::Aborted { .. }
+            | OpenError::Exhausted { .. } => false,
+        }
+    }
+
     pub(super) fn unusable(disk: &dyn Disk, name: &str, error: io::Error) -> OpenError {
         OpenError::Unusable { path: disk.path(name), error }
     }
@@ -151,7 +167,7 @@ pub enum AppendError {
     #[error("the journal is closed")]
     Closed,
     /// The disk has failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Failed(#[from] Failure),
 }
 
@@ -176,8 +192,33 @@ pub enum SnapshotError {
         error: Arc<io::Error>,
     },
     /// The disk has failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Failed(#[from] Failure),
+}
+
+/// What is to be done about it, where that can be said.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; enqd has to be allowed to read and write there"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room, or choose another directory"
+        }
+        _ => "",
+    }
+}
+
+/// Is it the disk that does not do what it should, and not the directory that is no good?
+fn is_of_the_disk(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+    )
 }
 
 /// Is it only that there is no room?

@@ -151,6 +151,11 @@ impl Store {
     pub(super) fn begin_segment(&self, first: u64) -> Result<(Box<dyn File>, Plate), Failure> {
         while self.books.lock().spares.is_empty() {
             if let Err(error) = self.make_spare()? {
+                let bytes = self.settings.segment_bytes;
+                let error = io::Error::new(
+                    error.kind(),
+                    format!("{error}, where a segment of {bytes} bytes needs it"),
+                );
                 return Err(self.fail("make", &Name::Spare(0).unfinished(), error));
             }
         }
