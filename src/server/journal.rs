@@ -64,7 +64,8 @@ pub(super) fn ready(directory: &Path, config: &Config, failure: &Failure) -> Res
     };
     let id = u64::from_le_bytes(random()?);
     let head = disk.path("head");
-    let recovered = recover(disk, Settings::default(), id, served)?;
+    let settings = Settings { segment_bytes: config.segment_bytes, ..Settings::default() };
+    let recovered = recover(disk, settings, id, served)?;
     tell(&recovered.report);
     let Recovered { epoch, now, .. } = recovered;
     let found = Some(recovered.report.clone());

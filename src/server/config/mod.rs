@@ -37,6 +37,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// As many bytes of records are between two snapshots.
     pub snapshot_every: usize,
+    /// The length of a segment of its journal.
+    pub segment_bytes: usize,
     /// An operator asserts that there are no leases of before.
     pub no_survivors: bool,
     /// How many may come in.
@@ -187,6 +189,7 @@ impl From<&Settings> for Config {
             state,
             data_dir: settings.data_dir.clone(),
             snapshot_every: settings.snapshot_every.0,
+            segment_bytes: settings.segment_size.0,
             no_survivors: settings.no_survivors,
             door: DoorLimits {
                 connections: count(settings.connections_max),

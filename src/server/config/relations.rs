@@ -111,6 +111,11 @@ impl Judge<'_> {
             "snapshot_every >= 64KiB",
             "a snapshot is written for less than it saves",
         );
+        self.must(
+            (2 << 20..=1 << 30).contains(&s.segment_size.0) && s.segment_size.0.is_multiple_of(4 << 10),
+            "2MiB <= segment_size <= 1GiB, in steps of 4KiB",
+            "the longest batch must fit, and a start has the last segment in memory",
+        );
     }
 
     fn sizes(&mut self) {

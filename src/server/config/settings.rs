@@ -94,6 +94,9 @@ settings! {
     data_dir: Option<PathBuf> = None;
     /// As many bytes of the journal are read again by a start, at most about: when so much has been written, a snapshot is taken.
     snapshot_every: Size = Size::kib(16 * 1_024);
+    /// The length of each file that the journal is written into. At least one is in use and two are in reserve, so the disk needs
+    /// four times as much, and room for three snapshots. Two in reserve take the releases of so many locks when the disk is full.
+    segment_size: Size = Size::kib(64 * 1_024);
     /// Nobody holds a lock of the server that ran here before: do not wait for leases of before. Two may hold one lock if
     /// this is not true.
     no_survivors: bool = false;
