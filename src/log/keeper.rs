@@ -45,7 +45,7 @@ struct Supply {
     is_prepared: AtomicBool,
     /// There was none when somebody saw to it last.
     is_lacking: AtomicBool,
-    /// When that was to be done again.
+    /// When that is to be done again. Whoever found room does not wait: the disk may be full by now.
     next: AtomicU64,
 }
 
@@ -138,8 +138,11 @@ impl Pipe for Keeper {
     }
 
     fn tend(&self, now: Instant) {
+        let is_due = || {
+            !self.room.is_lacking.load(Ordering::Relaxed) || self.room.next.load(Ordering::Relaxed) <= now.0
+        };
         if self.journal.room().is_short
-            && self.room.next.load(Ordering::Relaxed) <= now.0
+            && is_due()
             && !self.room.is_prepared.swap(true, Ordering::Relaxed)
             && let Some(chores) = &*self.chores.lock()
         {
