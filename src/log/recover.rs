@@ -186,14 +186,43 @@ fn from_image(image: &[u8], local: &Local) -> Result<(Instant, Table), Bad> {
     Ok((now, Table::from_image(reader.slice(reader.left())?, local)?))
 }
 
+/// So many records are noted together: to note a batch of one record takes longer than to apply it.
+const NOTED: u64 = 512;
+
 fn apply_all(recovery: &mut Recovery, machine: &mut Machine) -> Result<(), RecoverError> {
+    let mut noted = 0;
+    let applied = apply_batches(recovery, machine, &mut noted);
+    let attempts = recovery.attempts();
+    // Who refuses what comes next was not ended by what he has applied; but what ended somebody before may still come.
+    let is_past = match attempts.suspects() {
+        Some(_) => applied.is_ok(),
+        None => noted > 0,
+    };
+    if is_past {
+        attempts.all_applied().map_err(RecoverError::Note)?;
+    }
+    applied
+}
+
+/// `noted` is the last position of which it is noted that it is being applied.
+fn apply_batches(
+    recovery: &mut Recovery,
+    machine: &mut Machine,
+    noted: &mut u64,
+) -> Result<(), RecoverError> {
     while let Some((batch, attempts)) = recovery.step()? {
+        let last = batch.next() - 1;
         // Which of the records that ended a process before is the one is found out one by one.
         let is_suspect = attempts.suspects().is_some_and(|(first, last)| {
             (first..=last).contains(&batch.first()) || (batch.first()..batch.next()).contains(&first)
         });
-        if !is_suspect {
-            attempts.applying(batch.first(), batch.next() - 1).map_err(RecoverError::Note)?;
+        if is_suspect {
+            *noted = 0;
+        } else if last > *noted {
+            // What is noted of a process before stays until its turn has come.
+            let ahead = if attempts.suspects().is_some() { 0 } else { NOTED };
+            *noted = last.max(batch.first() + ahead);
+            attempts.applying(batch.first(), *noted).map_err(RecoverError::Note)?;
         }
         for (position, record) in batch.records() {
             if is_suspect {
@@ -204,7 +233,6 @@ fn apply_all(recovery: &mut Recovery, machine: &mut Machine) -> Result<(), Recov
                 attempts.applied(position).map_err(RecoverError::Note)?;
             }
         }
-        attempts.applied(batch.next() - 1).map_err(RecoverError::Note)?;
     }
     Ok(())
 }

@@ -96,7 +96,23 @@ impl Attempts {
         }
     }
 
+    /// All that there was has been applied, and the process is still there.
+    ///
+    /// # Errors
+    /// It cannot be noted.
+    pub fn all_applied(&mut self) -> io::Result<()> {
+        self.before = None;
+        self.write(Try { first: 0, last: 0, tries: 0 })
+    }
+
     fn write(&mut self, of: Try) -> io::Result<()> {
+        self.put(of).map_err(|error| {
+            let path = self.disk.path(&Name::Attempts.text());
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })
+    }
+
+    fn put(&mut self, of: Try) -> io::Result<()> {
         let bytes = plate(Kind::Attempts, [self.id, of.first, of.last, of.tries, 0, 0]);
         let file = match self.file.take() {
             Some(file) => file,
