@@ -7,6 +7,7 @@
 use super::{
     journal::{Attempts, Audience, Batch, Failure},
     keeper::Chore,
+    planted::may_abort,
     promise::{Outcome, Pledge},
     record::{Act, BadRecord, Record, Room},
 };
@@ -112,6 +113,7 @@ impl Hands {
             Act::Start(_) => unreachable!("nobody starts a server that serves"),
             Act::Open(about) => return Some(Outcome::Opened(table.open_session(now, about))),
             Act::Request { session, request, acked, call } => {
+                may_abort(&call);
                 self.execute(table, now, session, (request, acked, call));
             }
             Act::Kill(session) => {

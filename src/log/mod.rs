@@ -12,6 +12,7 @@ mod epoch;
 pub mod journal;
 mod journaled;
 mod keeper;
+mod planted;
 mod promise;
 mod record;
 mod recover;
