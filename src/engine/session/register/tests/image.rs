@@ -46,7 +46,8 @@ fn blocking() -> Said {
 fn numbers_handles_and_quotas_go_on() {
     let (mut register, mut outgoing) = (Register::new(BOUNDS), Outgoing::default());
     answer(&mut register, &mut outgoing, 2, 300);
-    register.number(3, 0xFEED).unwrap();
+    register.admit(3, 0xFEED, 0).unwrap();
+    register.begin(3, 0xFEED, 0);
     for shard in [0, 63, 64, 200, 255] {
         register.touch(shard);
     }
@@ -64,8 +65,8 @@ fn numbers_handles_and_quotas_go_on() {
 
     let (mut other, mut other_outgoing) = again(&register, &outgoing);
     assert_eq!(other.last(), 3);
-    assert_eq!(other.number(3, 0xFEED), Ok(Numbered::Again));
-    assert_eq!(other.number(3, 0xBEEF), Err(Status::FalseRetry));
+    assert_eq!(other.admit(3, 0xFEED, 0), Ok(Numbered::Again));
+    assert_eq!(other.admit(3, 0xBEEF, 0), Err(Status::FalseRetry));
     assert_eq!(other.touched().collect::<Vec<_>>(), [0, 63, 64, 200, 255]);
     for number in 1..=100 {
         assert_eq!(other.meaning(handle(number)), register.meaning(handle(number)), "handle {number}");
