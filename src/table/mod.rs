@@ -214,7 +214,7 @@ impl Table {
         all.extend(self.closed.lock().all().map(|(_, cell, _)| Arc::clone(cell)));
         for cell in all {
             let mut register = cell.in_half.lock();
-            register.go_on(self.bounds, &cell.out_half.lock().outgoing);
+            register.go_on(self.bounds, &mut cell.out_half.lock().outgoing);
         }
     }
 

@@ -86,6 +86,8 @@ pub struct Conversation {
     told: u64,
     /// Which attachment of its session it is.
     attachment: u64,
+    /// It goes on with a session and has not said so: the tag of RESUME, and the last request whose answer has been received.
+    resuming: Option<(u32, u64)>,
     /// Requests up to this one are those of a closed session that was resumed here: repeated, they are dropped.
     parted_through: u64,
     /// It came to a place that is kept for who resumes or looks; `Some(true)` when it has done so.
@@ -131,6 +133,7 @@ impl Conversation {
             more_to_send: false,
             told: 0,
             attachment: 0,
+            resuming: None,
             parted_through: 0,
             kept: None,
         }

@@ -18,7 +18,8 @@ use enq_protocol::{
 use std::sync::{Arc, atomic::Ordering};
 
 impl Conversation {
-    /// Goes on with a session, which this connection has from then on. The caller holds no in-half.
+    /// Goes on with a session, which this connection has from then on, and says so as soon as nothing is under way that was
+    /// asked on another one. The caller holds no in-half.
     pub(super) fn resume(&mut self, tag: u32, asked: &Resume, now: Instant) -> Result<Next, Misbehaved> {
         let refused = || Misbehaved::told(Status::Session);
         let cell = self.house.resumable(now, asked, self.address.ip().to_canonical()).ok_or_else(refused)?;
@@ -40,19 +41,34 @@ impl Conversation {
         metrics.resumed.fetch_add(1, Ordering::Relaxed);
         metrics.sent_again.fetch_add(register.to_send_again(), Ordering::Relaxed);
         cell.renew(now);
-        self.told = answered;
-        let resumed = Resumed { executed: register.last(), ttl_ms: cell.about.ttl_ms };
-        self.answer_look(tag, &Seen::Resumed(resumed), answered);
+        self.resuming = Some((tag, answered));
+        self.say_resumed(&cell, &register);
         if ended.is_some() {
             self.part_again(&cell, &mut register);
             return Ok(Next::Frame);
         }
         tracing::info!(session = %cell.id, name = cell.about.name, address = %self.address, "session resumed");
         self.attachment = register.attachment();
+        self.awaits_executed = register.has_under_way();
         drop(register);
         self.session = Some(cell);
         self.phase = Phase::Attached;
         Ok(Next::Session)
+    }
+
+    /// Says that the session goes on here. What is under way then would be executed, acknowledged and answered after that,
+    /// before the client has said it again on this connection.
+    pub(super) fn say_resumed(&mut self, cell: &SessionCell, register: &Register) {
+        if register.has_under_way() {
+            return;
+        }
+        let Some((tag, answered)) = self.resuming.take() else { return };
+        let resumed = Resumed { executed: register.last(), ttl_ms: cell.about.ttl_ms };
+        self.told = answered;
+        self.answer_look(tag, &Seen::Resumed(resumed), answered);
+        if register.ended().is_some() {
+            self.parted_through = register.last();
+        }
     }
 
     /// The session was closed in order: its last answers are said again, and the connection has no session.
@@ -61,7 +77,6 @@ impl Conversation {
         if register.unacknowledged() == 0 {
             self.house.log.table().forget_closed(cell.id);
         }
-        self.parted_through = register.last();
         self.told = 0;
         self.phase = Phase::Parted;
     }

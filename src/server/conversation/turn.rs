@@ -74,6 +74,7 @@ impl Conversation {
             if self.is_superseded(&register) {
                 return Err(Misbehaved::told(Status::Superseded).into());
             }
+            self.say_resumed(cell, &register);
             if register.ended() == Some(Ended::Closed) {
                 // Its CLOSE has come through.
                 self.encode_from(cell, &mut register);
@@ -346,6 +347,11 @@ impl Conversation {
     /// all of them, an earlier one those up to the request that it answers.
     fn encode_up_to(&mut self, room: usize, cell: &SessionCell, register: &mut Register) -> bool {
         let is_heard = take_over(cell, register);
+        if self.resuming.is_some() {
+            // Nothing is said before it is said that the session goes on.
+            self.told = register.last();
+            return false;
+        }
         let before = self.out.len();
         // Notices that were missed are derived anew when all else is said.
         let mut must_hear = (!is_heard || register.has_to_hear()) && !register.has_ended();

@@ -451,6 +451,7 @@ impl World {
             recovering: self.recovering,
             closing: self.healed,
             lock_delay: u64::from(self.lock_delay_ms()) * MS,
+            slowest: self.upkeep.slowest,
         };
         self.bench.look(glance, rules)?;
         for id in self.server.connections() {

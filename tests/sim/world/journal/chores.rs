@@ -76,19 +76,22 @@ impl World {
             Chore::Note => self.note(),
             Chore::Prepare => self.prepare(),
         };
-        done.or_else(|failure| self.disk_fails(&failure))
+        done.or_else(|failure| self.disk_fails(&failure.to_string()))
     }
 
     /// The batch is on disk: each of its records is applied, and looked at.
     fn written(&mut self) -> Result<(), Wrong> {
         let journal = self.server.journal_mut();
         if let Err(failure) = journal.write() {
-            return self.disk_fails(&failure);
+            return self.disk_fails(&failure.to_string());
         }
         let body = journal.writing.take().expect("a batch was written");
         let records: Vec<(u64, &[u8])> = body.batch().records().collect();
         for (position, record) in records {
             self.apply(position, record)?;
+        }
+        if let Some(why) = self.server.journal().why_stopped() {
+            return self.disk_fails(&why);
         }
         self.after_batch();
         self.look()
@@ -110,9 +113,6 @@ impl World {
         }
         let before = self.bench.last().clone();
         self.server.journal_mut().apply(position, record);
-        if let Some(why) = self.server.journal_mut().why_stopped() {
-            return Err(format!("the applier stops: {why}"));
-        }
         self.look()?;
         if let Act::Refuse(refusal) = act {
             let is_void = self.soundness.came_through(&before, self.bench.last(), &refusal)?;

@@ -8,7 +8,6 @@ use super::super::run::{Event, World, Wrong};
 use super::super::server::ConnectionId;
 use super::{Journal, Taking};
 use crate::disk::{Fault, Model, Op, Plan};
-use enq::log::journal::Failure;
 use rand::{Rng as _, rngs::StdRng};
 
 /// What is left of a server.
@@ -87,7 +86,7 @@ impl World {
     }
 
     /// The disk has failed: nothing more is said, and the process ends.
-    pub(super) fn disk_fails(&mut self, failure: &Failure) -> Result<(), Wrong> {
+    pub(super) fn disk_fails(&mut self, failure: &str) -> Result<(), Wrong> {
         if !self.upkeep.has_error && !self.upkeep.is_full {
             return Err(format!("the disk did not fail: {failure}"));
         }

@@ -47,7 +47,7 @@ impl Delays {
                 continue;
             }
             // One per cent for the server's clock.
-            let least = rules.lock_delay / 100 * 98;
+            let least = (rules.lock_delay / 100 * 98).saturating_sub(rules.slowest);
             match self.since.remove(&lock.lock) {
                 Some(since) if rules.now - since >= least => {}
                 since => return Err(format!("E4: lock {} is gone, delayed since {since:?}", lock.lock)),

@@ -88,6 +88,8 @@ pub(crate) struct Rules {
     pub(crate) closing: bool,
     /// How long what a dead session held goes on blocking; 0 for not at all.
     pub(crate) lock_delay: Time,
+    /// As long after an end was decided it may have been seen.
+    pub(crate) slowest: Time,
 }
 
 impl Bench {
