@@ -61,6 +61,8 @@ fn exhibits() -> Vec<(Mistake, &'static [Check])> {
         (Mistake::TailIsNotRewritten, &[Faults]),
         (Mistake::OneSlot, &[Damage]),
         (Mistake::HeadForgetsSegments, &[Damage]),
+        (Mistake::EpochIsNotRaised, &[Crashes, Histories]),
+        (Mistake::KnownRecordsComeAgain, &[Crashes, Histories]),
     ]
 }
 

@@ -21,11 +21,15 @@ const ENDS_A_ROUND_MAX: u64 = 256;
 const UNREAD_MAX: usize = 17 * 1024 * 1024;
 
 pub(super) fn server(planted: Planted) -> Server {
+    Server::new(&make(planted), Clock::new(0, 0), Instant(0))
+}
+
+/// A house with room for crowds.
+pub(super) fn make(planted: Planted) -> Make {
     let options = Options::new(&mut StdRng::seed_from_u64(1));
     let limits = enq::engine::Limits { waiting_a_session: 10_000, ..limits(&options, planted) };
     let limits = enq::engine::Limits { waiting_a_resource: 10_000, locks_a_session: 100_000, ..limits };
-    let make = Make { epoch: 1, limits, window: (1_024, 256 * 1024), seed: 1, recovering_until: None };
-    Server::new(&make, Clock::new(0, 0), Instant(0))
+    Make { epoch: 1, limits, window: (1_024, 256 * 1024), seed: 1, recovering_until: None }
 }
 
 pub(super) fn open(peer: &mut Peer<u8>, ttl_ms: u32) {

@@ -18,9 +18,18 @@ const TTL_MS: u32 = 1_000;
 /// Whom the answer to a look is told to; locks have small numbers, and the session has 0.
 const LOOK: u8 = 100;
 
-/// The first dialogue that goes wrong.
+/// The first dialogue that goes wrong, with either log.
 pub(crate) fn first_wrong(plant: Plant) -> Option<String> {
-    let dialogues: [fn(Plant) -> Result<(), String>; 8] = [
+    let volatile = || first_wrong_with(plant, Stage::new);
+    let journaled = || first_wrong_with(plant, Stage::with_journal);
+    volatile().or_else(journaled).or_else(|| super::journal::dialogues::first_wrong(plant))
+}
+
+/// How a stage is set up.
+type SetUp = fn(Plant) -> Stage;
+
+fn first_wrong_with(plant: Plant, set_up: SetUp) -> Option<String> {
+    let dialogues: [fn(Plant, SetUp) -> Result<(), String>; 8] = [
         an_answer_is_lost,
         an_answer_is_lost_behind_one_that_was_heard,
         a_request_is_lost,
@@ -30,36 +39,44 @@ pub(crate) fn first_wrong(plant: Plant) -> Option<String> {
         a_notice_is_lost,
         the_server_sleeps,
     ];
-    dialogues.into_iter().find_map(|dialogue| dialogue(plant).err())
+    dialogues.into_iter().find_map(|dialogue| dialogue(plant, set_up).err())
 }
 
 /// The server, and its clock, which is that of everybody.
-struct Stage {
-    server: Server,
-    now: u64,
+pub(super) struct Stage {
+    pub(super) server: Server,
+    pub(super) now: u64,
     connections: u64,
+    /// The disk does what it is asked at once.
+    pub(super) writes_at_once: bool,
 }
 
 /// A client.
-struct Caller {
-    peer: Peer<u8>,
-    connection: u64,
+pub(super) struct Caller {
+    pub(super) peer: Peer<u8>,
+    pub(super) connection: u64,
     told: Vec<Told<u8>>,
 }
 
 impl Stage {
     fn new(plant: Plant) -> Stage {
-        Stage { server: server(plant.server()), now: MS, connections: 0 }
+        Stage { server: server(plant.server()), now: MS, connections: 0, writes_at_once: false }
     }
 
-    fn connect(&mut self) -> u64 {
+    /// With a journal.
+    pub(super) fn with_journal(plant: Plant) -> Stage {
+        let server = super::journal::dialogues::server(plant);
+        Stage { server, now: MS, connections: 0, writes_at_once: true }
+    }
+
+    pub(super) fn connect(&mut self) -> u64 {
         self.connections += 1;
         self.server.accept(self.connections);
         self.connections
     }
 
     /// Somebody with an open session.
-    fn caller(&mut self, plant: Plant) -> Caller {
+    pub(super) fn caller(&mut self, plant: Plant) -> Caller {
         let mut peer = Peer::new("a dialogue");
         peer.plant(plant.client());
         open(&mut peer, TTL_MS);
@@ -69,17 +86,22 @@ impl Stage {
     }
 
     /// What the server says to these words, and of itself.
-    fn serve(&mut self, connection: u64, words: &[u8]) -> BytesMut {
+    pub(super) fn serve(&mut self, connection: u64, words: &[u8]) -> BytesMut {
         self.serve_frames(connection, words).concat().as_slice().into()
     }
 
     /// The same, frame by frame.
     fn serve_frames(&mut self, connection: u64, words: &[u8]) -> Vec<Vec<u8>> {
-        self.server.serve(connection, Instant(self.now), words, |bytes| bytes.len()).frames
+        let now = Instant(self.now);
+        let mut frames = self.server.serve(connection, now, words, |bytes| bytes.len()).frames;
+        while self.writes_at_once && self.server.journal_mut().write_all() {
+            frames.extend(self.server.serve(connection, now, &[], |bytes| bytes.len()).frames);
+        }
+        frames
     }
 
     /// Both say what they have to say, until nobody has anything.
-    fn talk(&mut self, caller: &mut Caller) {
+    pub(super) fn talk(&mut self, caller: &mut Caller) {
         loop {
             let words = caller.peer.take(Moment(self.now));
             let mut heard = self.serve(caller.connection, &words);
@@ -90,7 +112,7 @@ impl Stage {
         }
     }
 
-    fn hear(&self, caller: &mut Caller, heard: &mut BytesMut) {
+    pub(super) fn hear(&self, caller: &mut Caller, heard: &mut BytesMut) {
         let received = caller.peer.receive(Moment(self.now), heard, &mut caller.told);
         if let Err(cause) = received {
             caller.peer.lose(cause, &mut caller.told);
@@ -98,7 +120,7 @@ impl Stage {
     }
 
     /// The connection breaks for the client; the server hears nothing of that. Another one is there, and they talk.
-    fn reconnect(&mut self, caller: &mut Caller) -> Result<(), String> {
+    pub(super) fn reconnect(&mut self, caller: &mut Caller) -> Result<(), String> {
         let broke = LossCause::Disconnected("cut".into());
         caller
             .peer
@@ -110,19 +132,19 @@ impl Stage {
         Ok(())
     }
 
-    fn locks(&self) -> u64 {
+    pub(super) fn locks(&self) -> u64 {
         self.server.table().statistics().locks
     }
 }
 
 impl Caller {
-    fn enq(&mut self, lock: u8, mode: LockMode, flags: Flags) -> Ticket {
+    pub(super) fn enq(&mut self, lock: u8, mode: LockMode, flags: Flags) -> Ticket {
         let asked = self.peer.enq(lock, |handle| Enq { mode, flags, ..plain(handle) });
         asked.expect("the session is open")
     }
 
     /// Exactly one outcome of this lock, and a grant.
-    fn is_granted(&self, lock: u8) -> Result<(), String> {
+    pub(super) fn is_granted(&self, lock: u8) -> Result<(), String> {
         let outcomes: Vec<&Told<u8>> =
             self.told.iter().filter(|told| matches!(told, Told::Outcome(of, _) if *of == lock)).collect();
         match outcomes[..] {
@@ -133,8 +155,8 @@ impl Caller {
 }
 
 /// It is kept, and told again to who goes on with the session; the request is not executed a second time.
-fn an_answer_is_lost(plant: Plant) -> Result<(), String> {
-    let mut stage = Stage::new(plant);
+fn an_answer_is_lost(plant: Plant, set_up: SetUp) -> Result<(), String> {
+    let mut stage = set_up(plant);
     let mut caller = stage.caller(plant);
     caller.enq(1, LockMode::Ex, Flags::NONE);
     let words = caller.peer.take(Moment(stage.now));
@@ -149,8 +171,8 @@ fn an_answer_is_lost(plant: Plant) -> Result<(), String> {
 }
 
 /// The acknowledgement of the first answer is none of the second.
-fn an_answer_is_lost_behind_one_that_was_heard(plant: Plant) -> Result<(), String> {
-    let mut stage = Stage::new(plant);
+fn an_answer_is_lost_behind_one_that_was_heard(plant: Plant, set_up: SetUp) -> Result<(), String> {
+    let mut stage = set_up(plant);
     let mut caller = stage.caller(plant);
     caller.enq(1, LockMode::Nl, Flags::NONE);
     caller.enq(2, LockMode::Nl, Flags::NONE);
@@ -166,8 +188,8 @@ fn an_answer_is_lost_behind_one_that_was_heard(plant: Plant) -> Result<(), Strin
 }
 
 /// It is asked again, and granted.
-fn a_request_is_lost(plant: Plant) -> Result<(), String> {
-    let mut stage = Stage::new(plant);
+fn a_request_is_lost(plant: Plant, set_up: SetUp) -> Result<(), String> {
+    let mut stage = set_up(plant);
     let mut caller = stage.caller(plant);
     caller.enq(1, LockMode::Ex, Flags::NONE);
     let _lost = caller.peer.take(Moment(stage.now));
@@ -176,8 +198,8 @@ fn a_request_is_lost(plant: Plant) -> Result<(), String> {
 }
 
 /// What was executed is not executed again, whoever says it again: a client of another make may.
-fn words_come_twice(plant: Plant) -> Result<(), String> {
-    let mut stage = Stage::new(plant);
+fn words_come_twice(plant: Plant, set_up: SetUp) -> Result<(), String> {
+    let mut stage = set_up(plant);
     let mut caller = stage.caller(plant);
     let ticket = caller.enq(1, LockMode::Ex, Flags::NONE);
     caller.peer.abandon(ticket);
@@ -192,8 +214,8 @@ fn words_come_twice(plant: Plant) -> Result<(), String> {
 }
 
 /// What is still said on it comes too late: the session is served elsewhere.
-fn the_connection_of_before_speaks_on(plant: Plant) -> Result<(), String> {
-    let mut stage = Stage::new(plant);
+fn the_connection_of_before_speaks_on(plant: Plant, set_up: SetUp) -> Result<(), String> {
+    let mut stage = set_up(plant);
     let mut caller = stage.caller(plant);
     let before = caller.connection;
     stage.reconnect(&mut caller)?;
@@ -210,8 +232,8 @@ fn the_connection_of_before_speaks_on(plant: Plant) -> Result<(), String> {
 }
 
 /// The lease counts from when its renewal was asked for, not from when that was confirmed.
-fn an_answer_comes_late(plant: Plant) -> Result<(), String> {
-    let mut stage = Stage::new(plant);
+fn an_answer_comes_late(plant: Plant, set_up: SetUp) -> Result<(), String> {
+    let mut stage = set_up(plant);
     let mut caller = stage.caller(plant);
     caller.enq(1, LockMode::Ex, Flags::NONE);
     caller.peer.look(&Look::Renew, LOOK).map_err(|status| status.to_string())?;
@@ -228,8 +250,8 @@ fn an_answer_comes_late(plant: Plant) -> Result<(), String> {
 }
 
 /// It comes anew: the holder is in somebody's way now as it was then.
-fn a_notice_is_lost(plant: Plant) -> Result<(), String> {
-    let mut stage = Stage::new(plant);
+fn a_notice_is_lost(plant: Plant, set_up: SetUp) -> Result<(), String> {
+    let mut stage = set_up(plant);
     let (mut holder, mut other) = (stage.caller(plant), stage.caller(plant));
     holder.enq(1, LockMode::Ex, Flags::BLKAST);
     stage.talk(&mut holder);
@@ -243,8 +265,8 @@ fn a_notice_is_lost(plant: Plant) -> Result<(), String> {
 }
 
 /// Who could not be heard meanwhile does not lose his session by it.
-fn the_server_sleeps(plant: Plant) -> Result<(), String> {
-    let mut stage = Stage::new(plant);
+fn the_server_sleeps(plant: Plant, set_up: SetUp) -> Result<(), String> {
+    let mut stage = set_up(plant);
     let mut caller = stage.caller(plant);
     for round in 1..=20 {
         stage.now = (1 + 10 * round) * MS;

@@ -41,6 +41,10 @@ impl World {
         }
         self.tell(format_args!("client {number} connects by {id}"));
         let ttl_ms = self.options.ttl_ms;
+        if self.options.keeping.is_some() {
+            // A machine that loses its power closes no connection.
+            self.at(self.now + 2 * u64::from(ttl_ms) * MS, Event::Attempt(id));
+        }
         let client = &mut self.clients[number];
         client.connection = Some(id);
         if client.session().is_none() {
@@ -237,7 +241,8 @@ impl World {
         else {
             return Ok(());
         };
-        if self.clients[number].connection != Some(id) || self.clients[number].peer.is_up() {
+        let client = &self.clients[number];
+        if client.connection != Some(id) || client.peer.is_up() && client.session().is_some() {
             return Ok(());
         }
         self.marks.sometimes("a resume took too long");

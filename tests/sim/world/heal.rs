@@ -148,6 +148,8 @@ impl World {
         self.marks.count("a refusal to break a deadlock was said again", refusals);
         self.marks.count("numbers said", self.streams.said);
         self.marks.count("numbers said again", self.streams.again);
+        let later = self.streams.again_later;
+        self.marks.count("an answer was said again after a restart", later);
         self.marks.sometimes("worlds");
     }
 }

@@ -1,8 +1,10 @@
 //! What the threads of a journal do while its server serves.
 
 use super::super::clock::{MS, SECOND, Time};
+use super::super::faults::Fault;
 use super::super::run::{Event, World, Wrong};
 use super::{Keeping, Taking};
+use crate::disk::Op;
 use enq::log::journal::{Failure, SnapshotError};
 use enq::log::{Act, Record};
 use enq_protocol::vocabulary::Queue;
@@ -49,6 +51,9 @@ impl World {
         if self.server.journal_mut().begin_batch(batch_bytes) {
             let takes = self.a_sync();
             self.later(takes, Chore::Written);
+            if let Some(end) = self.upkeep.falls_at_write.take() {
+                self.at(self.now, Event::Fault(Fault::Fall(end)));
+            }
         }
     }
 
@@ -154,7 +159,15 @@ impl World {
     }
 
     fn snapshot_on(&mut self) -> Result<(), Failure> {
-        match self.server.journal_mut().snapshot_on() {
+        let journal = self.server.journal_mut();
+        let before = journal.disk.ops();
+        let result = journal.snapshot_on();
+        let ops = (before..journal.disk.ops()).filter_map(|at| journal.disk.op(at));
+        let is_recycled = |op: &Op| matches!(op, Op::Rename(from, to) if from.ends_with(".segment") && to.ends_with(".spare"));
+        if ops.into_iter().any(|op| is_recycled(&op)) {
+            self.marks.sometimes("a segment was recycled");
+        }
+        match result {
             Ok(true) => {
                 let takes = self.a_sync();
                 self.later(takes, Chore::Snapshot);

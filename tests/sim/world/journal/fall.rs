@@ -31,8 +31,8 @@ impl Journal {
     fn last_act(&mut self, random: &mut StdRng) -> (usize, Option<&'static str>) {
         let before = self.disk.ops();
         let is_taking = matches!(self.taking, Taking::Writing(..));
-        let mark = match random.random_range(0..4) {
-            0 | 1 if self.writing.is_some() => {
+        let mark = match random.random_range(0..8) {
+            0..5 if self.writing.is_some() && !(is_taking && random.random_bool(0.5)) => {
                 _ = self.write();
                 let (after, at) = (self.disk.ops(), random.random_range(before..=self.disk.ops()));
                 let is_written = at > before && matches!(self.disk.op(at - 1), Some(Op::Write(..)));
@@ -42,11 +42,11 @@ impl Journal {
                     _ => (at, Some("a crash in a write")),
                 };
             }
-            2 => {
+            0..5 => {
                 _ = self.snapshot_on();
                 is_taking.then_some("a crash in the middle of a snapshot")
             }
-            3 => {
+            5 => {
                 _ = self.writer.prepare();
                 None
             }
@@ -73,7 +73,13 @@ impl World {
         if self.upkeep.is_down {
             return;
         }
+        let waits = self.random.random_bool(0.7);
         let journal = self.server.journal_mut();
+        if waits && journal.writing.is_none() {
+            // Most of the time nothing is being written; most crashes should find something.
+            self.upkeep.falls_at_write = Some(end);
+            return;
+        }
         let (at, mark) = journal.last_act(&mut self.random);
         let disk = left(&journal.disk, at, end, &mut self.random);
         self.tell(format_args!("the server ends, {end:?}, {}", mark.unwrap_or("at rest")));

@@ -5,9 +5,11 @@
 //! The disk is that of the journal's own tests (`tests/disk`): it can be crashed after any operation.
 //!
 //! `keeping` (what is drawn), `chores` (the events of a server that serves), `fall` (how it ends), `start` (how the next one
-//! begins, and what it must find), `twin` (its state against that of the one before).
+//! begins, and what it must find), `twin` (its state against that of the one before); `dialogues` in which what is lost is
+//! chosen.
 
 mod chores;
+pub(crate) mod dialogues;
 mod fall;
 mod keeping;
 mod start;
@@ -147,6 +149,17 @@ impl Journal {
         self.writing.as_mut().map_or(Ok(()), |body| self.writer.write(body))
     }
 
+    /// Writes and applies whatever there is; no, if there is nothing.
+    pub(crate) fn write_all(&mut self) -> bool {
+        if !self.begin_batch(2_000) {
+            return false;
+        }
+        self.write().expect("nothing goes wrong here");
+        let body = self.writing.take().expect("a batch was written");
+        body.batch().records().for_each(|(position, record)| self.apply(position, record));
+        true
+    }
+
     /// Applies one record of it.
     fn apply(&mut self, position: u64, record: &[u8]) {
         let mut one = Body::new(position);
@@ -199,6 +212,8 @@ pub(crate) struct Upkeep {
     /// The moment of the last record that was applied, and what each session had acknowledged by its last one.
     moment: Instant,
     acked: BTreeMap<SessionId, u64>,
+    /// How the server ends as soon as something is being written.
+    falls_at_write: Option<End>,
     /// The disk has no room.
     is_full: bool,
     /// A call of the disk is to fail, or has.

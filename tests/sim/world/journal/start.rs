@@ -11,7 +11,7 @@ use super::fall::{End, Fallen, left};
 use super::twin::{self, Beginning};
 use super::{Journal, Keeping, Queue, Taking};
 use crate::disk::{Model, Plan};
-use enq::engine::Local;
+use enq::engine::{Instant, Local};
 use enq::log::journal::{OpenError, Recovery, Tail};
 use enq::log::{Act, Record, RecoverError, Recovered, Room, Served, recover};
 use enq::table::Terms;
@@ -98,6 +98,19 @@ pub(crate) fn first(make: &Make, keeping: &Keeping) -> (enq::log::Journaled, Jou
     let disk = Model::default();
     let recovered = recover_from(&disk, make, keeping, 0);
     begin(&disk, recovered.unwrap_or_else(|error| panic!("an empty disk: {error}")), keeping)
+}
+
+/// The server after another one of which that is left.
+pub(super) fn next(
+    disk: &Model,
+    make: &Make,
+    keeping: &Keeping,
+    (clock, time): (super::super::clock::Clock, Time),
+) -> Result<Server, Wrong> {
+    let recovered = recover_from(disk, make, keeping, 1).map_err(|error| error.to_string())?;
+    let now = recovered.0.now;
+    let (log, journal) = begin(disk, recovered, keeping);
+    Ok(Server::with(make, Box::new(log), Some(journal), clock.showing(time, now.0), now))
 }
 
 /// What is behind what was applied.
@@ -249,6 +262,7 @@ impl World {
         self.tell(format_args!("a server goes on, epoch {epoch}, {report:?}"));
         self.server = server;
         self.upkeep.is_down = false;
+        self.streams.life = self.upkeep.life;
         self.upkeep.began = self.now;
         self.upkeep.went_on = self.server.table().all_sessions().iter().map(|cell| cell.id).collect();
         self.soundness.restart();
@@ -301,13 +315,10 @@ impl World {
     pub(crate) fn judge_the_journal(&mut self) -> Result<(), Wrong> {
         let Some(keeping) = self.options.keeping.clone() else { return Ok(()) };
         let disk = Model::new(self.server.journal().disk.view());
-        let recovered = recover_from(&disk, &self.make, &keeping, self.upkeep.life + 1)
+        let again = next(&disk, &self.make, &keeping, (self.server.clock, self.now))
             .map_err(|error| format!("the journal is not opened at the end: {error}"))?;
-        let (now, epoch) = (recovered.0.now, recovered.0.epoch);
-        let (log, journal) = begin(&disk, recovered, &keeping);
-        let clock = self.server.clock.showing(self.now, now.0);
-        let again = Server::with(&self.make, Box::new(log), Some(journal), clock, now);
-        let beginnings = [Beginning { now, terms: terms(&self.make, epoch) }];
+        let now = Instant(again.clock.shows(self.now));
+        let beginnings = [Beginning { now, terms: terms(&self.make, again.journal().epoch) }];
         let is_exact = !self.options.taste.notices;
         twin::compare(&self.server, &again, &beginnings, (&self.make, is_exact), self.streams.sessions())?;
         self.marks.sometimes("a journal was read again at the end");

@@ -11,8 +11,8 @@ use std::fmt;
 /// What was said in one session.
 #[derive(Debug, Default)]
 struct Spoken {
-    /// Kind and body of each number.
-    said: BTreeMap<u64, Vec<u8>>,
+    /// Kind and body of each number, and by which server it was said first.
+    said: BTreeMap<u64, (Vec<u8>, u64)>,
     /// By which number each request was answered.
     answered: BTreeMap<u64, u64>,
     /// The last number that was said on each shard, and its serial.
@@ -33,6 +33,9 @@ pub(crate) struct Streams {
     lines: BTreeMap<ConnectionId, Line>,
     pub(crate) again: u64,
     pub(crate) said: u64,
+    /// Which server it is, and what was said again by one after that which said it first.
+    pub(crate) life: u64,
+    pub(crate) again_later: u64,
     /// Refusals to break a deadlock that were said again.
     pub(crate) refusals_again: u64,
     /// Notices on connections that went on with a session.
@@ -84,8 +87,9 @@ impl Streams {
         let spoken = self.sessions.entry(session).or_default();
         // The header's acknowledgement may be a later one.
         let said = [&bytes[..HEADER_LEN - 8], frame.body].concat();
-        if let Some(before) = spoken.said.get(&number) {
+        if let Some((before, life)) = spoken.said.get(&number) {
             self.again += 1;
+            self.again_later += u64::from(*life != self.life);
             let is_refusal = matches!(
                 read,
                 FromServer::Event { event: Event::Ended { status: Status::Deadlock, .. }, .. }
@@ -101,7 +105,7 @@ impl Streams {
         if spoken.said.last_key_value().is_some_and(|(last, _)| last + 1 != number) {
             return Err(format!("exactly once: number {number} of {session} comes out of turn"));
         }
-        spoken.said.insert(number, said);
+        spoken.said.insert(number, (said, self.life));
         spoken.note(session, number, &read)
     }
 }
