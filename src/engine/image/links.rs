@@ -265,11 +265,19 @@ impl Shard {
             let mut pins: Vec<PathSlot> = Vec::new();
             for _ in 0..from.count()? {
                 let path = from.slot_in(&self.paths.waiting)?;
-                let is_new = stands_on(self, path, lock) && !pins.contains(&path);
-                from.ensure(is_new, "a path that does not stand on a lock that it pins, or is told twice")?;
+                from.ensure(
+                    stands_on(self, path, lock),
+                    "a path that does not stand on a lock that it pins",
+                )?;
                 pins.push(path);
             }
-            from.ensure(!pins.is_empty(), "a lock that is pinned by none")?;
+            let mut each: Vec<u32> = pins.iter().map(|path| path.index()).collect();
+            each.sort_unstable();
+            each.dedup();
+            from.ensure(
+                each.len() == pins.len() && !pins.is_empty(),
+                "a lock pinned twice by one, or by none",
+            )?;
             found += pins.len();
             self.locks[lock].marks.put(Mark::Pinned, true);
             self.paths.pins.insert(lock, pins);

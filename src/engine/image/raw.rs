@@ -47,7 +47,10 @@ impl Writer {
                 break;
             }
         }
-        self.bytes.extend_from_slice(&sevens[..len]);
+        // All ten and then fewer: a copy of a length that is known costs two moves.
+        let end = self.bytes.len() + len;
+        self.bytes.extend_from_slice(&sevens);
+        self.bytes.truncate(end);
     }
 
     /// So many bytes of which both sides know how many they are.

@@ -95,7 +95,7 @@ impl Scene {
     }
 
     /// The same state in another process, as far as an image tells.
-    fn from_image(&self) -> Scene {
+    fn made_anew(&self) -> Scene {
         let bytes = image(&self.table);
         let table = Table::from_image(&bytes, &LOCAL).unwrap();
         assert!(image(&table) == bytes, "it has the same image");
@@ -223,7 +223,7 @@ fn go_on(scene: &mut Scene, cast: &Cast) -> Vec<String> {
 #[test]
 fn a_table_goes_on_from_its_image() {
     let (mut scene, cast) = busy();
-    let mut again = scene.from_image();
+    let mut again = scene.made_anew();
     assert!(again.table.is_due(ms(0)) && again.table.is_search_due(ms(0)));
     let (memory, counted) = (scene.table.memory().table(), again.table.memory().table());
     assert!(memory.abs_diff(counted) < memory / 4, "{counted} bytes are counted, and were {memory}");
@@ -244,7 +244,7 @@ fn a_table_goes_on_from_its_image() {
         assert!(seen.contains(word), "{word} is not in what happened");
     }
     assert!(image(&scene.table) == image(&again.table), "both come to the same state");
-    assert!(image(&scene.from_image().table) == image(&again.table));
+    assert!(image(&scene.made_anew().table) == image(&again.table));
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn what_was_acknowledged_is_not_kept() {
     let heard = scene.hears(cast.holder).1;
     let cell = scene.table.session(cast.holder).unwrap();
     cell.in_half.lock().acknowledge(heard[1].number).unwrap();
-    let again = scene.from_image();
+    let again = scene.made_anew();
     assert!(image(&scene.table).len() < before);
     assert_eq!(again.hears(cast.holder).1, heard[2..]);
     // Whatever was made may be acknowledged by who heard it on a connection of before.
