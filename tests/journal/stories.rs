@@ -138,7 +138,7 @@ fn damage_is_told_with_file_offset_and_position_and_what_to_do() {
         error.starts_with(
             "DIR/00000000000000000001.segment is damaged at offset 512, position 1: the records of a batch are not \
              intact, and an intact batch at offset "
-        ) && error.contains(" was durable; nothing has been changed: restore the directory from a copy, or move it away"),
+        ) && error.contains(" was durable; nothing has been changed: restore the directory from a copy, or a backup"),
         "{error}"
     );
     drop(recovery);

@@ -4,7 +4,7 @@
 //! difference is read.
 
 use crate::disk::Model;
-use enq::log::journal::{Planted, Recovery};
+use enq::log::journal::{Backup, Planted, Recovery};
 use std::sync::Arc;
 
 /// Hexadecimal, sixteen bytes a line.
@@ -36,6 +36,8 @@ fn the_examples_of_the_document_are_what_is_written() {
     snapshot.add(b"everything").unwrap();
     snapshot.finish().unwrap();
     started.attempts.applying(1, 2).unwrap();
+    let backup = Backup { id, position: 2, epoch: 1, made_ms: 1_764_439_200_123 };
+    backup.write(&disk, (".backup.new", "backup"), b"everything").unwrap();
     let state = disk.view();
     let (segment, head) = (&state["00000000000000000001.segment"], &state["head"]);
     assert_eq!(head[..64], head[4096..], "both slots say the same");
@@ -47,6 +49,7 @@ fn the_examples_of_the_document_are_what_is_written() {
         ("a batch at offset 512", &segment[512..512 + 64]),
         ("a snapshot", &state["00000000000000000002.snapshot"]),
         ("the note of attempts", &state["attempts"]),
+        ("a backup", &state["backup"]),
     ] {
         let (begin, end) = block(&document, heading);
         if std::env::var_os("UPDATE").is_some() {

@@ -23,7 +23,7 @@ pub(super) struct Access<'a> {
 
 /// What a directory has.
 pub struct Contents<'a> {
-    access: Access<'a>,
+    pub(super) access: Access<'a>,
     /// The head, if there is one.
     pub(super) head: Option<Result<FoundHead, OpenError>>,
     /// The segments by number, with their plates.
@@ -45,6 +45,18 @@ impl<'a> Contents<'a> {
     /// It cannot be read, or has things that are not ours.
     pub fn look(disk: &'a dyn Disk) -> Result<Contents<'a>, OpenError> {
         Contents::look_with(Access { disk, planted: Planted::NONE })
+    }
+
+    /// Looks at a directory that has a journal.
+    ///
+    /// # Errors
+    /// As [`Contents::look`], or it has nothing of a journal.
+    pub fn look_at_journal(disk: &'a dyn Disk) -> Result<Contents<'a>, OpenError> {
+        let contents = Contents::look(disk)?;
+        if contents.is_empty() {
+            return Err(OpenError::NoJournal { path: disk.path("") });
+        }
+        Ok(contents)
     }
 
     pub(super) fn look_with(access: Access<'a>) -> Result<Contents<'a>, OpenError> {
@@ -85,12 +97,38 @@ impl<'a> Contents<'a> {
         Ok(contents)
     }
 
+    /// Is there nothing of a journal, save what is not finished?
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.is_none()
+            && self.segments.is_empty()
+            && self.spares.is_empty()
+            && self.snapshots.is_empty()
+            && !self.has_attempts
+    }
+
+    /// The head, which must be there.
+    pub(super) fn take_head(&mut self) -> Result<FoundHead, OpenError> {
+        self.head.take().unwrap_or_else(|| {
+            let why = "it is missing, and other files of a journal are there";
+            let file = self.access.disk.path(&Name::Head.text());
+            Err(Damage { file, offset: None, position: None, why, proof: None }.into())
+        })
+    }
+
     /// The epoch of the last start.
     ///
     /// # Errors
     /// There is no head, or a damaged one.
     pub fn epoch(&self) -> Result<u32, &OpenError> {
         self.head.as_ref().map_or(Ok(0), |head| head.as_ref().map(|found| found.head.epoch))
+    }
+
+    /// The same, for who wants nothing else.
+    ///
+    /// # Errors
+    /// There is no head, or a damaged one.
+    pub fn into_epoch(mut self) -> Result<u32, OpenError> {
+        Ok(self.take_head()?.head.epoch)
     }
 
     /// The segments in order: number, and position of the first record or what is wrong.
@@ -163,6 +201,8 @@ pub enum Walked<'a> {
     Batch(u64, u64, Batch<'a>),
     /// The end of what can be read: where it is, and what is wrong there, if that can be seen.
     End(u64, Option<&'static str>),
+    /// Something that is not intact, what is wrong with it, and where there is an intact batch behind it.
+    Gap(u64, &'static str, u64),
 }
 
 impl Walk {
@@ -174,7 +214,7 @@ impl Walk {
                 Walked::Batch(offset as u64, durable, self.segment.batch(header, offset))
             }
             Found::End(wrong) => Walked::End(self.segment.offset() as u64, wrong),
-            Found::Gap(why, ..) => Walked::End(self.segment.offset() as u64, Some(why)),
+            Found::Gap(why, _, behind) => Walked::Gap(self.segment.offset() as u64, why, behind as u64),
         }
     }
 }

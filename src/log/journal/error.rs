@@ -33,11 +33,7 @@ impl fmt::Display for Damage {
         if let Some(proof) = &self.proof {
             write!(f, ", and {proof}")?;
         }
-        write!(
-            f,
-            "; nothing has been changed: restore the directory from a copy, or move it away to start with an empty one, \
-             which forgets every lock"
-        )
+        Ok(())
     }
 }
 
@@ -68,6 +64,28 @@ pub enum OpenError {
         /// Some of them.
         names: String,
     },
+    /// Nothing of a journal is there.
+    #[error("there is no journal in {path}")]
+    NoJournal {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It is not what `enq snapshot save` writes.
+    #[error("{file} is not a backup of a journal of enqd")]
+    NoBackup {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A journal is made in an empty directory only.
+    #[error(
+        "{path} has something in it: {names}; a journal is restored into an empty directory, or one that is not there"
+    )]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// Some of it.
+        names: String,
+    },
     /// A file of another journal.
     #[error("{file} belongs to another journal; take it out of the directory")]
     Stranger {
@@ -85,8 +103,11 @@ pub enum OpenError {
         version: u32,
     },
     /// What was durable is not there any more.
-    #[error(transparent)]
-    Damaged(#[from] Damage),
+    #[error(
+        "{0}; nothing has been changed: restore the directory from a copy, or a backup (enq snapshot restore), or move it away \
+         to start with an empty one, which forgets every lock"
+    )]
+    Damaged(Damage),
     /// The process ended twice while it applied the same records.
     #[error(
         "the server ended abnormally {tries} times while it applied positions {first} to {last}; it will not try again by \
@@ -113,6 +134,13 @@ pub enum OpenError {
     Failed(#[from] Failure),
 }
 
+/// What it says stands in the whole sentence, so it is no source that is told again.
+impl From<Damage> for OpenError {
+    fn from(damage: Damage) -> OpenError {
+        OpenError::Damaged(damage)
+    }
+}
+
 impl OpenError {
     /// Is it the disk that has failed? Otherwise the directory is not one that can be served.
     #[must_use]
@@ -126,7 +154,10 @@ impl OpenError {
             | OpenError::Version { .. }
             | OpenError::Damaged(_)
             | OpenError::Aborted { .. }
-            | OpenError::Exhausted { .. } => false,
+            | OpenError::Exhausted { .. }
+            | OpenError::NoJournal { .. }
+            | OpenError::NoBackup { .. }
+            | OpenError::NotEmpty { .. } => false,
         }
     }
 

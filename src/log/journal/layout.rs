@@ -137,6 +137,7 @@ pub(super) enum Kind {
     Segment,
     Snapshot,
     Attempts,
+    Backup,
 }
 
 impl Kind {
@@ -146,6 +147,7 @@ impl Kind {
             Kind::Segment => b"enq-sgmt",
             Kind::Snapshot => b"enq-snap",
             Kind::Attempts => b"enq-atmp",
+            Kind::Backup => b"enq-bkup",
         }
     }
 }

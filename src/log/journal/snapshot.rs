@@ -12,7 +12,7 @@ use super::{
     planted::{Mistake, Planted},
     store::Store,
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 /// A piece is read and checked as a whole, so it is no longer than this.
 const PIECE_BYTES_MAX: usize = 64 << 10;
@@ -26,6 +26,25 @@ const TRAILER_BYTES: usize = PREFIX_BYTES + 16;
 /// The checksum of a piece: of its place, its length, its bytes.
 fn checksum(place: [u64; 3], length: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(seed(place), &length.to_le_bytes()), bytes)
+}
+
+/// Writes all pieces of this content behind a plate, and the end. Says where that is.
+pub(super) fn put_pieces(file: &dyn File, (id, position): (u64, u64), content: &[u8]) -> io::Result<u64> {
+    let mut at = PLATE_BYTES as u64;
+    let mut number = 0_u64;
+    let mut put = |length: u32, number: u64, bytes: &[u8]| -> io::Result<u64> {
+        let checksum = checksum([id, position, number], length, bytes);
+        let piece = [&length.to_le_bytes()[..], &checksum.to_le_bytes(), bytes].concat();
+        write_all(file, &piece, at)?;
+        at += piece.len() as u64;
+        Ok(at)
+    };
+    for piece in content.chunks(PIECE_BYTES_MAX) {
+        let length = u32::try_from(piece.len()).expect("a piece is shorter than its limit");
+        put(length, number, piece)?;
+        number += 1;
+    }
+    put(0, number, &[number.to_le_bytes(), (content.len() as u64).to_le_bytes()].concat())
 }
 
 /// A snapshot that is being written. Dropped before it is finished, it is none.
@@ -190,8 +209,17 @@ impl SnapshotReader {
         if of != position {
             return Err(damage("it is another snapshot than its name says").into());
         }
+        Ok(SnapshotReader::behind_plate(path, file, (whose, position)))
+    }
+
+    /// The pieces behind a plate that has been looked at.
+    pub(super) fn behind_plate(
+        path: PathBuf,
+        file: Box<dyn File>,
+        (id, position): (u64, u64),
+    ) -> SnapshotReader {
         let (piece, at) = (Vec::new(), PLATE_BYTES as u64);
-        Ok(SnapshotReader { path, file, id: whose, position, at, piece, pieces: 0, content: 0 })
+        SnapshotReader { path, file, id, position, at, piece, pieces: 0, content: 0 }
     }
 
     /// What it stands for.
@@ -213,7 +241,9 @@ impl SnapshotReader {
         let place = [self.id, self.position, self.pieces];
         if length == 0 {
             let counts = &prefix[PREFIX_BYTES..];
-            let is_last = checksum(place, 0, counts) == expected
+            // A file that is cut within the upper bytes of a count, which are 0, is not whole either.
+            let is_last = read == TRAILER_BYTES
+                && checksum(place, 0, counts) == expected
                 && (u64_at(counts, 0), u64_at(counts, 8)) == (self.pieces, self.content)
                 && self.file.length().map_err(|error| unusable(&self.path, error))? == self.at + read as u64;
             return if is_last { Ok(None) } else { Err(self.damage("its end is not intact")) };
