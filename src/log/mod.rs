@@ -5,7 +5,8 @@
 //! Whatever changes the table goes through here; who only looks asks the table.
 //!
 //! Read in this order: `record` (what a log has), `apply` (what becomes of it), `promise`, `volatile`, `journaled` with
-//! `recover` and `keeper`, and then the storage in `journal`. Beside them, for the volatile log: `epoch`, `survivors`.
+//! `recover` and `keeper`, and then the storage in `journal`. Beside them, for the volatile log: `epoch`, `survivors`; for
+//! those who look at a journal without a server: `replay`.
 
 mod apply;
 mod epoch;
@@ -16,6 +17,7 @@ mod planted;
 mod promise;
 mod record;
 mod recover;
+mod replay;
 mod survivors;
 mod volatile;
 
@@ -24,8 +26,9 @@ pub use epoch::{Epoch, EpochError, Place};
 pub use journaled::{Journaled, Pipe};
 pub use keeper::Keeper;
 pub use promise::{Outcome, Promise};
-pub use record::{Act, BadRecord, Record, Room};
+pub use record::{Act, BadRecord, Record, Room, Words};
 pub use recover::{RecoverError, Recovered, Served, recover};
+pub use replay::{EPOCHS_A_RESTORE, Figures, Replayed, last_epoch};
 pub use survivors::Survivors;
 pub use volatile::Volatile;
 

@@ -7,7 +7,7 @@
 use super::{
     Applier, Journaled, Keeper, Pipe, Stopped,
     apply::{Common, Machine},
-    journal::{Disk, Failure, OpenError, Recovery, Report, Settings, Started, Writer},
+    journal::{Disk, Failure, OpenError, Recovery, Report, Settings, SnapshotReader, Started, Writer},
     record::{Act, Record},
 };
 use crate::{
@@ -17,8 +17,10 @@ use crate::{
     },
     table::{Table, Terms},
 };
+use enq_protocol::vocabulary::Seq;
 use std::{
     io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize},
@@ -44,12 +46,39 @@ pub enum RecoverError {
         position: u64,
     },
     /// A snapshot is none of this version.
-    #[error("the snapshot of position {position} cannot be used: {error}")]
+    #[error(
+        "the state of position {position} is none that this enqd knows: {error}; a journal can be read by the version that wrote \
+         it, and by others if it was stopped in order"
+    )]
     Image {
         /// Which.
         position: u64,
         /// Why.
         error: Bad,
+    },
+    /// No server has served from it yet.
+    #[error("the journal in {path} has no state yet: no server has got as far as serving from it")]
+    Nothing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The state that came out is none that there can be.
+    #[error(
+        "the state of position {position} is not sound: {why}; report it with a copy of the file or directory"
+    )]
+    Unsound {
+        /// Of what it is the state.
+        position: u64,
+        /// The invariant that does not hold.
+        why: String,
+    },
+    /// Seqs have no room for a greater epoch.
+    #[error("epoch {epoch} of {path} is among the last there are: seqs and fences could not grow any more")]
+    EpochsUsedUp {
+        /// The directory or the file.
+        path: PathBuf,
+        /// The epoch.
+        epoch: u32,
     },
     /// What is being applied cannot be noted.
     #[error("what is being applied cannot be noted: {0}")]
@@ -63,7 +92,11 @@ impl RecoverError {
         match self {
             RecoverError::Open(error) => error.is_of_the_disk(),
             RecoverError::Failed(_) | RecoverError::Note(_) => true,
-            RecoverError::Record { .. } | RecoverError::Image { .. } => false,
+            RecoverError::Record { .. }
+            | RecoverError::Image { .. }
+            | RecoverError::Nothing { .. }
+            | RecoverError::Unsound { .. }
+            | RecoverError::EpochsUsedUp { .. } => false,
         }
     }
 }
@@ -106,8 +139,12 @@ pub fn recover(
     served: Served,
 ) -> Result<Recovered, RecoverError> {
     let Served { terms, local, snapshot_every, stopped } = served;
+    let path = disk.path("");
     let mut recovery = Recovery::open(disk, settings, id_if_new)?;
-    let mut machine = from_snapshot(&recovery, local)?;
+    if recovery.epoch() >= Seq::EPOCH_MAX {
+        return Err(RecoverError::EpochsUsedUp { path, epoch: recovery.epoch() });
+    }
+    let mut machine = from_snapshot(recovery.snapshot()?, local)?;
     apply_all(&mut recovery, &mut machine)?;
     let Started { epoch, mut writer, attempts, report } = recovery.start()?;
     let terms = machine.terms(Terms { epoch, ..terms });
@@ -158,8 +195,9 @@ impl Recovered {
     }
 }
 
-fn from_snapshot(recovery: &Recovery, local: Local) -> Result<Machine, RecoverError> {
-    let Some(mut snapshot) = recovery.snapshot()? else {
+/// The state that a snapshot has; none, if there is no snapshot.
+pub(super) fn from_snapshot(snapshot: Option<SnapshotReader>, local: Local) -> Result<Machine, RecoverError> {
+    let Some(mut snapshot) = snapshot else {
         return Ok(Machine::new(None, Instant::START, local));
     };
     let position = snapshot.position();
@@ -180,7 +218,7 @@ pub(super) fn image(table: &Table, now: Instant) -> Vec<u8> {
     image
 }
 
-fn from_image(image: &[u8], local: &Local) -> Result<(Instant, Table), Bad> {
+pub(super) fn from_image(image: &[u8], local: &Local) -> Result<(Instant, Table), Bad> {
     let mut reader = Reader::new(image);
     let now = Image::read(&mut reader)?;
     Ok((now, Table::from_image(reader.slice(reader.left())?, local)?))

@@ -4,11 +4,13 @@
 //! whether there is memory for a new lock, is decided before and stands in the record. So the same records make the same
 //! table, wherever and whenever they are applied.
 //!
-//! `codec` writes them as bytes and reads them; `docs/journal.md` has the layout.
+//! `codec` writes them as bytes and reads them; `docs/journal.md` has the layout. `words` says them to people.
 
 mod codec;
+mod words;
 
 pub use codec::{BadRecord, Room};
+pub use words::Words;
 
 use crate::{
     engine::{Instant, session::Call},
