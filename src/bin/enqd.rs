@@ -139,14 +139,19 @@ fn banner_of_journal(server: &Server, found: &Report) {
         env!("CARGO_PKG_VERSION")
     );
     let directory = server.epoch().kept.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
+    let (epoch, directory) = (server.epoch().number, directory.display());
     let (sessions, locks) = (server.table().session_count(), server.statistics().locks);
-    let Report { snapshot, records, .. } = found;
-    eprintln!(
-        "Epoch {}, journal in {}: a snapshot up to position {snapshot} and {records} records after it; {sessions} sessions \
-         with {locks} locks go on, each with a whole lease from now.",
-        server.epoch().number,
-        directory.display()
-    );
+    match found {
+        Report { last: 0, .. } => eprintln!("Epoch {epoch}, a new journal in {directory}."),
+        Report { snapshot: 0, records, .. } => eprintln!(
+            "Epoch {epoch}, journal in {directory}: {records} records; {sessions} sessions with {locks} locks go on, each with \
+             a whole lease from now."
+        ),
+        Report { snapshot, records, .. } => eprintln!(
+            "Epoch {epoch}, journal in {directory}: a snapshot of position {snapshot} and {records} records after it; \
+             {sessions} sessions with {locks} locks go on, each with a whole lease from now."
+        ),
+    }
 }
 
 fn banner_of_volatile(server: &Server) {

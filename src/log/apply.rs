@@ -7,6 +7,7 @@
 use super::{
     journal::{Attempts, Audience, Batch, Failure},
     keeper::Chore,
+    measures::{Measures, Moments},
     planted::may_abort,
     promise::{Outcome, Pledge},
     record::{Act, BadRecord, Record, Room},
@@ -47,6 +48,7 @@ pub(super) struct Common {
     pub(super) is_taking_snapshot: AtomicBool,
     /// Bytes of records that were applied since the last snapshot.
     pub(super) since_snapshot: AtomicUsize,
+    pub(super) measures: Measures,
 }
 
 impl Common {
@@ -173,6 +175,10 @@ pub struct Applier {
     /// As many bytes of records are between two snapshots, at least.
     snapshot_every: usize,
     stopped: Stopped,
+    /// What says the moment, if it is measured how long the disk takes.
+    moments: Option<Moments>,
+    /// When the batch that is being written began to be.
+    began: u64,
 }
 
 impl Applier {
@@ -182,12 +188,18 @@ impl Applier {
         snapshot_every: usize,
         stopped: Stopped,
     ) -> Applier {
-        Applier { common, hands: Hands::default(), attempts, chores: None, snapshot_every, stopped }
+        let (hands, chores, moments) = (Hands::default(), None, None);
+        Applier { common, hands, attempts, chores, snapshot_every, stopped, moments, began: 0 }
     }
 
     /// Who takes the snapshots.
     pub(super) fn send_chores(&mut self, to: Sender<Chore>) {
         self.chores = Some(to);
+    }
+
+    /// From now on it is measured how long the disk takes.
+    pub(super) fn measure_by(&mut self, moments: Moments) {
+        self.moments = Some(moments);
     }
 
     /// Applies a batch that is durable, and wakes those whose requests were in it.
@@ -258,7 +270,13 @@ impl Applier {
 }
 
 impl Audience for Applier {
+    fn writing(&mut self, _: Batch<'_>) {
+        self.began = self.moments.as_ref().map_or(0, |moments| moments());
+    }
+
     fn durable(&mut self, batch: Batch<'_>) {
+        let took_ns = self.moments.as_ref().map(|moments| moments().saturating_sub(self.began));
+        self.common.measures.wrote(&batch, took_ns);
         self.apply(batch);
     }
 

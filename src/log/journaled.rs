@@ -7,9 +7,9 @@
 //! disk nothing that was appended is answered, and the process ends.
 
 use super::{
-    Log, LogKind, Outcome, Promise,
+    Log, LogKind, Measured, Outcome, Promise,
     apply::Common,
-    journal::{AppendError, Failure},
+    journal::{AppendError, Failure, Room},
     record::{Act, Record},
 };
 use crate::{
@@ -36,6 +36,11 @@ pub trait Pipe: Send + Sync {
 
     /// Is there little room left on the disk?
     fn is_short_of_room(&self) -> bool;
+
+    /// What can still be written, if that is known.
+    fn room(&self) -> Option<Room> {
+        None
+    }
 
     /// Sees to what is not on the way of a record: room for what is to come.
     fn tend(&self, now: Instant);
@@ -168,6 +173,10 @@ impl Log for Journaled {
 
     fn set_priority(&self, now: Instant, lock: LockId, priority: u8, _scratch: &mut Scratch) -> Promise {
         self.promise(now, Act::SetPriority { lock, priority })
+    }
+
+    fn measured(&self) -> Option<Measured> {
+        Some(self.common.measures.show(self.pipe.room()))
     }
 
     fn is_crowded(&self) -> bool {

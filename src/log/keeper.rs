@@ -4,7 +4,7 @@
 use super::{
     Applier, Pipe,
     apply::Common,
-    journal::{AppendError, Failure, Journal, SnapshotError, Writer},
+    journal::{AppendError, Failure, Journal, Room, SnapshotError, Writer},
 };
 use crate::engine::Instant;
 use parking_lot::Mutex;
@@ -72,7 +72,10 @@ impl Keeper {
             return;
         }
         let position = self.journal.durable();
-        if let Err(error) = take_snapshot(&self.journal, position, &self.common.image()) {
+        let image = self.common.image();
+        let taken = take_snapshot(&self.journal, position, &image);
+        self.common.measures.took_snapshot(position, image.len(), taken.is_ok());
+        if let Err(error) = taken {
             tracing::warn!(%error, position, "no snapshot was taken at the end");
         }
     }
@@ -91,7 +94,9 @@ impl Worker {
         match chore {
             Chore::Snapshot(position, image) => {
                 let bytes = image.len();
-                match take_snapshot(&self.journal, position, &image) {
+                let taken = take_snapshot(&self.journal, position, &image);
+                self.common.measures.took_snapshot(position, bytes, taken.is_ok());
+                match taken {
                     Ok(()) => tracing::debug!(position, bytes, "a snapshot was taken"),
                     Err(error) => tracing::warn!(%error, position, "no snapshot was taken"),
                 }
@@ -131,6 +136,12 @@ impl Pipe for Keeper {
 
     fn is_crowded(&self) -> bool {
         self.journal.queued() > CROWDED_BYTES
+    }
+
+    fn room(&self) -> Option<Room> {
+        let room = self.journal.room();
+        // A spare segment that is being made is no lack.
+        Some(Room { is_short: self.is_short_of_room(), ..room })
     }
 
     fn is_short_of_room(&self) -> bool {

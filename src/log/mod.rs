@@ -6,13 +6,14 @@
 //!
 //! Read in this order: `record` (what a log has), `apply` (what becomes of it), `promise`, `volatile`, `journaled` with
 //! `recover` and `keeper`, and then the storage in `journal`. Beside them, for the volatile log: `epoch`, `survivors`; for
-//! those who look at a journal without a server: `replay`.
+//! those who look at a journal without a server: `replay`; for those who look after one that is served: `measures`.
 
 mod apply;
 mod epoch;
 pub mod journal;
 mod journaled;
 mod keeper;
+mod measures;
 mod planted;
 mod promise;
 mod record;
@@ -25,6 +26,7 @@ pub use apply::{Applier, Stopped};
 pub use epoch::{Epoch, EpochError, Place};
 pub use journaled::{Journaled, Pipe};
 pub use keeper::Keeper;
+pub use measures::{Measured, Moments, WRITE_US};
 pub use promise::{Outcome, Promise};
 pub use record::{Act, BadRecord, Record, Room, Words};
 pub use recover::{RecoverError, Recovered, Served, recover};
@@ -113,6 +115,11 @@ pub trait Log: Send + Sync {
 
     /// An administrator sets the deadlock priority of a lock: [`Outcome::Answered`].
     fn set_priority(&self, now: Instant, lock: LockId, priority: u8, scratch: &mut Scratch) -> Promise;
+
+    /// What its journal has done since the start, if it has one.
+    fn measured(&self) -> Option<Measured> {
+        None
+    }
 
     /// Is so much under way that whoever has something under way should wait for it before he asks for more?
     fn is_crowded(&self) -> bool {

@@ -8,6 +8,7 @@ use super::{
     Applier, Journaled, Keeper, Pipe, Stopped,
     apply::{Common, Machine},
     journal::{Disk, Failure, OpenError, Recovery, Report, Settings, SnapshotReader, Started, Writer},
+    measures::{Measures, Moments},
     record::{Act, Record},
 };
 use crate::{
@@ -173,6 +174,7 @@ pub fn recover(
         since_snapshot: AtomicUsize::new(
             usize::try_from(report.bytes).unwrap_or(usize::MAX).saturating_add(bytes.len()),
         ),
+        measures: Measures::of(&report),
     });
     let applier = Applier::new(Arc::clone(&common), attempts, snapshot_every, stopped);
     Ok(Recovered { common, applier, writer, report, epoch, now })
@@ -183,6 +185,14 @@ impl Recovered {
     #[must_use]
     pub fn log(&self, pipe: Arc<dyn Pipe>) -> Journaled {
         Journaled::new(Arc::clone(&self.common), pipe)
+    }
+
+    /// From now on it is measured how long the disk takes, by this clock. The start took so many milliseconds.
+    #[must_use]
+    pub fn measured_by(mut self, moments: Moments, recovery_ms: u64) -> Recovered {
+        self.applier.measure_by(moments);
+        self.common.measures.recovered_within(recovery_ms);
+        self
     }
 
     /// Serves with threads of its own: one writes and applies, one takes snapshots.

@@ -1,8 +1,8 @@
 //! A server with a journal: its directory is read and served, and what it fails of is told to who runs the server.
 
-use super::{Config, Ready, StartError, random};
+use super::{Clock, Config, Ready, StartError, random};
 use crate::{
-    engine::Local,
+    engine::{Instant, Local},
     log::{
         Epoch, Recovered, Served,
         journal::{Directory, Disk as _, Report, Settings, Tail},
@@ -40,6 +40,7 @@ impl Failure {
 
 /// Reads the journal in this directory, and begins to write it.
 pub(super) fn ready(directory: &Path, config: &Config, failure: &Failure) -> Result<Ready, StartError> {
+    let clock = Clock::start(Instant::START);
     let unusable = |error| StartError::Directory { path: directory.to_path_buf(), error };
     let disk = Arc::new(Directory::open(directory).map_err(unusable)?);
     let terms = Terms {
@@ -66,7 +67,9 @@ pub(super) fn ready(directory: &Path, config: &Config, failure: &Failure) -> Res
     let head = disk.path("head");
     let settings = Settings { segment_bytes: config.segment_bytes, ..Settings::default() };
     let recovered = recover(disk, settings, id, served)?;
-    tell(&recovered.report);
+    let took_ms = clock.now().ms_since(Instant::START);
+    tell(&recovered.report, took_ms);
+    let recovered = recovered.measured_by(Box::new(move || clock.now().0), took_ms);
     let Recovered { epoch, now, .. } = recovered;
     let found = Some(recovered.report.clone());
     let log = Box::new(recovered.serve().map_err(StartError::Thread)?);
@@ -74,9 +77,9 @@ pub(super) fn ready(directory: &Path, config: &Config, failure: &Failure) -> Res
 }
 
 /// Says what an operator should know of what was found.
-fn tell(report: &Report) {
+fn tell(report: &Report, took_ms: u64) {
     let Report { snapshot, records, last, segments, .. } = report;
-    tracing::info!(snapshot, records, last, segments, "the journal was read");
+    tracing::info!(snapshot, records, last, segments, took_ms, "the journal was read");
     for (file, why) in &report.damaged_snapshots {
         tracing::warn!(file = %file.display(), why, "a snapshot is damaged; an older one was used, and nothing is lost");
     }

@@ -38,6 +38,10 @@ pub struct Room {
     pub bytes: usize,
     /// Segments in reserve.
     pub spares: usize,
+    /// Segments in use.
+    pub segments: usize,
+    /// How long one is, in bytes.
+    pub segment_bytes: usize,
     /// Is the reserve smaller than it should be? Then what needs more and more room must wait.
     pub is_short: bool,
 }
@@ -56,6 +60,8 @@ pub(super) struct Store {
     left: AtomicUsize,
     /// As many spare segments as the books have, for who only looks.
     spare_count: AtomicUsize,
+    /// The same of segments.
+    segment_count: AtomicUsize,
     failure: OnceLock<Failure>,
     /// Wakes who would not look before the next record comes.
     alarm: OnceLock<Alarm>,
@@ -87,6 +93,7 @@ impl Store {
             settings,
             id: books.head.head().id,
             spare_count: AtomicUsize::new(books.spares.len()),
+            segment_count: AtomicUsize::new(books.segments.len()),
             books: Mutex::new(books),
             making: Mutex::new(()),
             is_taking_snapshot: AtomicBool::new(false),
@@ -162,7 +169,7 @@ impl Store {
         let mut books = self.books.lock();
         let spare =
             books.spares.pop_first().map(Name::Spare).expect("nobody else takes spare segments").text();
-        self.count_spares(&books);
+        self.count_files(&books);
         let head = books.head.head();
         let number = books.segments.last_key_value().map_or(head.segment, |(number, _)| *number) + 1;
         let bytes = self.settings.segment_bytes as u64;
@@ -174,6 +181,7 @@ impl Store {
         self.attempt("rename", &spare, self.disk.rename(&spare, &name))?;
         self.sync_names()?;
         books.segments.insert(number, first);
+        self.count_files(&books);
         self.write_head(&mut books, Head { segment: number, durable: first - 1, ..head })?;
         Ok((file, plate))
     }
@@ -228,7 +236,7 @@ impl Store {
                 let name = Name::Spare(number).text();
                 self.attempt("rename", &unfinished, self.disk.rename(&unfinished, &name))?;
                 books.spares.insert(number);
-                self.count_spares(&books);
+                self.count_files(&books);
                 Ok(Ok(()))
             }
             Err(error) if is_no_room(&error) => {
@@ -245,11 +253,14 @@ impl Store {
     pub(super) fn room(&self) -> Room {
         let spares = self.spare_count.load(Ordering::SeqCst);
         let bytes = self.left.load(Ordering::SeqCst) + spares * (self.settings.segment_bytes - SECTOR_BYTES);
-        Room { bytes, spares, is_short: spares < self.settings.spares }
+        let segments = self.segment_count.load(Ordering::SeqCst);
+        let segment_bytes = self.settings.segment_bytes;
+        Room { bytes, spares, segments, segment_bytes, is_short: spares < self.settings.spares }
     }
 
-    fn count_spares(&self, books: &Books) {
+    fn count_files(&self, books: &Books) {
         self.spare_count.store(books.spares.len(), Ordering::SeqCst);
+        self.segment_count.store(books.segments.len(), Ordering::SeqCst);
     }
 
     /// One snapshot is written at a time. Says no if one is.
@@ -303,7 +314,7 @@ impl Store {
                 self.attempt("remove", &name, self.disk.remove(&name))?;
             }
         }
-        self.count_spares(&books);
+        self.count_files(&books);
         // The lock on the books is held until then: nobody writes a plate into a file that has its old name on disk.
         self.sync_names()
     }
