@@ -15,6 +15,8 @@ mod deadlocks;
 mod drops;
 #[path = "cli/history.rs"]
 mod history;
+#[path = "cli/journal.rs"]
+mod journal;
 #[path = "cli/keeper.rs"]
 mod keeper;
 #[path = "cli/kept.rs"]

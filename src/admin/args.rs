@@ -7,6 +7,7 @@ mod bench;
 mod deadlocks;
 mod graph;
 mod history;
+mod journal;
 mod orphans;
 mod run;
 mod script;
@@ -23,6 +24,7 @@ pub use bench::{Bench, Peer, PeerKind};
 pub use deadlocks::{Deadlocks, DeadlocksVerb};
 pub use graph::Graph;
 pub use history::History;
+pub use journal::{Journal, JournalVerb, Snapshot, SnapshotVerb};
 pub use orphans::{Orphans, OrphansVerb};
 pub use run::{Also, Run};
 pub use script::{Ask, Cancel, CheckToken, Convert, Deq, GrantFormat, Lock, Open, OpenFormat};
@@ -55,8 +57,8 @@ pub struct Enq {
 
 /// The exit codes of every verb, as help and man pages print them.
 pub const EXIT_CODES: &str = "\
-Exit codes: 0 done (run: the command's own); 64 bad arguments; 69 no server reachable; 70 the server refused it; \
-75 not granted: conflict or timeout (or -E); 76 the lock was lost, or the token is not live; 77 denied or over quota; \
+Exit codes: 0 done (run: the command's own); 64 bad arguments; 65 a journal or a backup is damaged, or is none; 69 no server \
+reachable; 70 the server refused it; 74 a file cannot be read or written; 75 not granted: conflict or timeout (or -E); 76 the lock was lost, or the token is not live; 77 denied or over quota; \
 78 bad configuration; 79 deadlock victim; 126, 127 the command cannot be executed, was not found; 128+n it died of \
 signal n.";
 
@@ -161,6 +163,12 @@ pub enum Verb {
     ForceRelease(ForceRelease),
     /// Ask whether the grant with this seq is live: exit code 0 if it is, 76 if not
     CheckToken(CheckToken),
+    /// Save, verify and restore backups of a server's journal, without a server
+    #[command(long_about = journal::SNAPSHOT_ABOUT)]
+    Snapshot(Snapshot),
+    /// Look into a server's journal, without a server
+    #[command(long_about = journal::JOURNAL_ABOUT)]
+    Journal(Journal),
     /// Ask each server whether it answers, and how fast
     Ping(Output),
     /// Print the server's counters, by the names of MONITOR LOCK

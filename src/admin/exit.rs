@@ -11,10 +11,14 @@ use enq_protocol::vocabulary::Status;
 pub const DONE: u8 = 0;
 /// Bad arguments.
 pub const USAGE: u8 = 64;
+/// A journal or a backup is damaged, or is none.
+pub const DAMAGED: u8 = 65;
 /// No server reachable.
 pub const UNREACHABLE: u8 = 69;
 /// The server refused it, or this machine would not do what is needed.
 pub const SOFTWARE: u8 = 70;
+/// A file cannot be read or written.
+pub const DISK: u8 = 74;
 /// Not granted: conflict or timeout.
 pub const CONFLICT: u8 = 75;
 /// The lock was lost: while the command ran, which was stopped; or a grant that is asked about is not live.

@@ -76,6 +76,8 @@ pub fn page(command: &Command, name: &str, section: u8) -> String {
             ".BR enq-lock (1),\n.BR enq-convert (1),\n.BR enq-deq (1),\n.BR enq-session-close (1),\n\
              .BR enq-run (1),\n.BR enq (1),\n.BR enq (7),\n.BR enqd (8)\n"
         }
+        (1, name) if name.starts_with("enq-snapshot") => ".BR enq-journal (1),\n.BR enq (1),\n.BR enqd (8)\n",
+        (1, name) if name.starts_with("enq-journal") => ".BR enq-snapshot (1),\n.BR enq (1),\n.BR enqd (8)\n",
         (1, "enq") => ".BR enq-run (1),\n.BR enq (7),\n.BR enqd (8)\n",
         (1, _) => ".BR enq (1),\n.BR enq (7),\n.BR enqd (8)\n",
         _ => ".BR enqd.toml (5),\n.BR enq (1),\n.BR enq (7)\n",
@@ -90,10 +92,26 @@ The first line on standard output is
 one for each address, as soon as requests are answered. Everything else goes to standard error.
 .SH SIGNALS
 TERM and INT end the server in order; a second one ends it at once.
+.SH "EXIT STATUS"
+0 it was stopped in order; 64 bad arguments; 74 the disk of its journal has failed; 78 it cannot start as it is told: its
+configuration, its address, its state file, or a journal that is damaged, in use or of another version. A start that is refused has
+changed nothing.
 .SH NOTES
-Locks, queues, value blocks, sessions and lockspaces end with the server. Only the epoch of its boot is kept, so that the
-numbers of grants rise from one life of the server to the next. There is no authentication: whoever reaches the port can
-take, see and end every lock.
+Without
+.B \-\-data\-dir
+locks, queues, value blocks, sessions and lockspaces end with the server. Only the epoch of its boot is kept, so that the
+numbers of grants rise from one life of the server to the next, and how long clients may believe in their locks.
+.PP
+With
+.B \-\-data\-dir
+all of them are on disk before anybody is told of them, and survive its end, by whatever cause, as long as the disk does. The
+directory belongs to one server and to nothing else. What is in it is shown by
+.BR enq-journal (1);
+.BR enq-snapshot (1)
+saves, verifies and restores it. When the disk is full, new locks are refused and releases are not. At the first error of the disk the
+server ends.
+.PP
+There is no authentication: whoever reaches the port can take, see and end every lock.
 "#;
 
 /// What `enq run` promises, finds, leaves and cannot do.

@@ -4,6 +4,7 @@
 //! answers look; `exit` how it ends. A verb looks, prints and goes: nothing is kept between two runs, and nothing is
 //! retried behind the user's back. `run` is the one verb that stays, and has a room of its own; so have the verbs that
 //! use a session which a process in the background keeps, `kept`. `bench` drives servers with the room next door, `load`.
+//! `journal` works on a server's files, without a server.
 
 pub mod args;
 mod ask;
@@ -19,6 +20,7 @@ pub mod exit;
 mod force_release;
 mod graph;
 mod history;
+mod journal;
 mod kept;
 mod ls;
 pub mod man;
@@ -106,6 +108,8 @@ fn carry_out(reach: &Reach, verb: &Verb) -> Result<(), Failure> {
             Verb::Orphans(orphans) => orphans::orphans(reach, &orphans.verb).await,
             Verb::ForceRelease(release) => force_release::force_release(reach, release).await,
             Verb::CheckToken(check) => check_token::check_token(reach, check).await,
+            Verb::Snapshot(snapshot) => journal::snapshot(&snapshot.verb).await,
+            Verb::Journal(asked) => journal::journal(&asked.verb).await,
             Verb::Ping(output) => ping::ping(reach, output.format).await,
             Verb::Stats(output) => stats::stats(reach, output.format).await,
             Verb::Bench(asked) => bench::bench(reach, asked).await,

@@ -49,7 +49,7 @@ pub(super) fn object(key: &str, value: &Value) -> Result<(), Failure> {
     json_line(&json!({ "version": JSON_VERSION, key: value }))
 }
 
-fn json_line(value: &Value) -> Result<(), Failure> {
+pub(super) fn json_line(value: &Value) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::system(error.to_string()))?;
     print(&format!("{text}\n"))
 }

@@ -22,7 +22,7 @@ macro_rules! plain_and {
     };
 }
 
-const ROOMS: [Room; 11] = [
+const ROOMS: [Room; 12] = [
     Room { folder: "protocol/src/vocabulary", may: &["core", "alloc"] },
     Room {
         folder: "protocol/src/wire",
@@ -134,6 +134,20 @@ const ROOMS: [Room; 11] = [
             "nix",
             "anyhow",
             "thiserror",
+        ],
+    },
+    // Decision 13: what is done with a journal's files, without a server.
+    Room {
+        folder: "src/admin/journal",
+        may: &[
+            "std",
+            "crate::admin",
+            "crate::client",
+            "crate::log",
+            "enq_protocol::vocabulary",
+            "tokio",
+            "serde_json",
+            "getrandom",
         ],
     },
     Room {
