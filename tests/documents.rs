@@ -154,3 +154,53 @@ fn the_gate_ends_with_the_test_command_that_the_readme_names() {
     assert!(readme.contains(&format!("\n{command}\n")), "the README does not name `{command}`");
     assert!(readme.contains("\ncargo build --release\n") && gate.contains(" cargo build --release "));
 }
+
+/// What may differ from run to run is a number or the id of a lock, and how wide a table is.
+fn masked(text: &str) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let words = line.split_whitespace().map(|word| {
+            if word.starts_with('#') && word.len() > 2 {
+                return String::from("#N");
+            }
+            let mut masked = String::new();
+            for c in word.chars().map(|c| if c.is_ascii_digit() { 'N' } else { c }) {
+                if c != 'N' || !masked.ends_with('N') {
+                    masked.push(c);
+                }
+            }
+            masked
+        });
+        lines.push(words.collect::<Vec<_>>().join(" "));
+    }
+    lines.join("\n")
+}
+
+/// `UPDATE=1` writes the transcript; the difference is read.
+#[test]
+fn the_restore_goes_as_the_document_says() {
+    let bins = Path::new(env!("CARGO_BIN_EXE_enq")).parent().expect("binaries are in a folder");
+    assert_eq!(Path::new(env!("CARGO_BIN_EXE_enqd")).parent(), Some(bins));
+    let mut path = vec![bins.to_path_buf()];
+    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    let output = Command::new("sh")
+        .arg(Path::new(ROOT).join("docs/examples/restore.sh"))
+        .env("PATH", std::env::join_paths(path).expect("folders without colons"))
+        .env_remove("ENQ_SERVERS")
+        .env_remove("ENQ_SPACE")
+        .env_remove("ENQ_SESSION")
+        .output()
+        .expect("there is a shell");
+    let said = String::from_utf8(output.stdout).expect("it prints text");
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let document = Path::new(ROOT).join("docs/examples/restore.md");
+    let mut text = read(&document);
+    let begin = text.find("```console\n").expect("the transcript is there") + "```console\n".len();
+    let end = begin + text[begin..].find("```").expect("it has an end");
+    if std::env::var_os("UPDATE").is_some() {
+        text.replace_range(begin..end, &said);
+        fs::write(&document, &text).expect("the document is writable");
+        return;
+    }
+    assert_eq!(masked(&text[begin..end]), masked(&said), "docs/examples/restore.md: UPDATE=1 writes it anew");
+}
