@@ -22,10 +22,9 @@ impl<T: Image> Slab<T> {
         let Slab { chunks, notes, open, gone, chunks_max: _, there: _, empty: _, live: _, free: _ } = self;
         chunks.len().write(to);
         for (chunk, note) in chunks.iter().zip(notes) {
-            let Note { free, next, live: _, generation: _ } = note;
+            let Note { free, live: _, generation: _ } = note;
             chunk.is_some().write(to);
             let Some(chunk) = chunk else { continue };
-            next.write(to);
             to.fixed(&free.to_le_bytes());
             let live =
                 chunk.iter().rev().fold(0_u64, |live, entry| live << 1 | u64::from(entry.value.is_some()));
@@ -64,11 +63,9 @@ impl<T: Image> Slab<T> {
     fn read_chunk(&mut self, from: &mut Reader<'_>) -> Result<(), Bad> {
         if !bool::read(from)? {
             self.chunks.push(None);
-            self.notes.push(Note { free: 0, next: 0, live: 0, generation: u32::MAX });
+            self.notes.push(Note { free: 0, live: 0, generation: u32::MAX });
             return Ok(());
         }
-        let next = u32::read(from)?;
-        from.ensure(next < u64::BITS, "a search that begins behind the chunk")?;
         let (free, live) = (u64::from_le_bytes(from.fixed()?), u64::from_le_bytes(from.fixed()?));
         from.ensure(free & live == 0, "a slot that is both free and live")?;
         from.ensure(from.left() >= CHUNK_LEN, "the end too early")?;
@@ -82,7 +79,7 @@ impl<T: Image> Slab<T> {
             entry.value = is_live.then(|| T::read(from)).transpose()?;
         }
         self.chunks.push(Some(chunk));
-        self.notes.push(Note { free, next, live: live.count_ones(), generation: 1 });
+        self.notes.push(Note { free, live: live.count_ones(), generation: 1 });
         self.there += 1;
         self.empty += u32::from(live == 0);
         self.live += live.count_ones();
