@@ -224,8 +224,23 @@ impl<T> Slab<T> {
 
     /// Takes the value out; its slot gets a new generation and is free, or retired after the last one.
     pub(super) fn take(&mut self, slot: Slot<T>) -> T {
+        let value = self.entry_mut(slot).value.take().expect("a slot that is named is live");
+        self.vacate(slot);
+        value
+    }
+
+    /// Drops the value; its slot is used again like that of one that was taken.
+    #[inline]
+    pub(super) fn remove(&mut self, slot: Slot<T>) {
         let entry = self.entry_mut(slot);
-        let value = entry.value.take().expect("a slot that is named is live");
+        assert!(entry.value.is_some(), "a slot that is named is live");
+        entry.value = None;
+        self.vacate(slot);
+    }
+
+    #[inline]
+    fn vacate(&mut self, slot: Slot<T>) {
+        let entry = self.entry_mut(slot);
         let next = entry.generation.checked_add(1);
         entry.generation = next.unwrap_or(u32::MAX);
         let (number, at) = place(slot.index());
@@ -243,7 +258,6 @@ impl<T> Slab<T> {
             self.empty += 1;
             self.give_back(slot.index() >> CHUNK_BITS);
         }
-        value
     }
 
     /// Gives an empty chunk back, if there are enough others for what may come, or if none of its slots can be used again.

@@ -11,8 +11,8 @@ use super::shard::Shard;
 use super::slab::Slab;
 use enq_protocol::vocabulary::{LockspaceId, ResourceName};
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
-use std::hash::BuildHasher;
+use hashbrown::{HashTable, hash_table::Entry};
+use std::hash::{BuildHasher as _, Hasher as _};
 
 /// Under what a resource is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,21 +40,11 @@ impl Tree {
     }
 
     pub(super) fn find(&self, resources: &Slab<Resource>, above: Above, name: &[u8]) -> Option<ResourceSlot> {
-        self.find_hashed(resources, hash_of(&self.hash, above, name), above, name)
-    }
-
-    fn find_hashed(
-        &self,
-        resources: &Slab<Resource>,
-        hash: u64,
-        above: Above,
-        name: &[u8],
-    ) -> Option<ResourceSlot> {
         let is_it = |slot: &ResourceSlot| {
             let resource = &resources[*slot];
             resource.name.as_bytes() == name && resource.above() == above
         };
-        self.index.find(hash, is_it).copied()
+        self.index.find(hash_of(&self.hash, above, name), is_it).copied()
     }
 
     /// The bytes it has allocated.
@@ -68,13 +58,18 @@ impl Tree {
         doubling(state, size_of::<ResourceSlot>(), more)
     }
 
-    fn insert_hashed(&mut self, resources: &Slab<Resource>, hashed: u64, slot: ResourceSlot) {
+    /// The resource with this name, or what makes its place in the index.
+    fn entry(&mut self, resources: &Slab<Resource>, above: Above, name: &[u8]) -> Entry<'_, ResourceSlot> {
         let hash = &self.hash;
+        let is_it = |slot: &ResourceSlot| {
+            let resource = &resources[*slot];
+            resource.name.as_bytes() == name && resource.above() == above
+        };
         let rehash = |slot: &ResourceSlot| {
             let resource = &resources[*slot];
             hash_of(hash, resource.above(), resource.name.as_bytes())
         };
-        self.index.insert_unique(hashed, slot, rehash);
+        self.index.entry(hash_of(hash, above, name), is_it, rehash)
     }
 
     /// Makes room for so many names.
@@ -95,22 +90,34 @@ impl Tree {
     }
 
     fn remove(&mut self, resources: &Slab<Resource>, slot: ResourceSlot) {
-        let hash = &self.hash;
-        let rehash = |slot: &ResourceSlot| {
-            let resource = &resources[*slot];
-            hash_of(hash, resource.above(), resource.name.as_bytes())
-        };
-        if let Ok(entry) = self.index.find_entry(rehash(&slot), |other| *other == slot) {
+        let resource = &resources[slot];
+        let hash = hash_of(&self.hash, resource.above(), resource.name.as_bytes());
+        if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot) {
             entry.remove();
         }
         if let Some(capacity) = smaller(self.index.len(), self.index.capacity()) {
-            self.index.shrink_to(capacity, rehash);
+            self.shrink(resources, capacity);
         }
+    }
+
+    #[cold]
+    fn shrink(&mut self, resources: &Slab<Resource>, capacity: usize) {
+        let hash = &self.hash;
+        self.index.shrink_to(capacity, |slot| {
+            let resource = &resources[*slot];
+            hash_of(hash, resource.above(), resource.name.as_bytes())
+        });
     }
 }
 
 fn hash_of(hash: &FixedState, above: Above, name: &[u8]) -> u64 {
-    hash.hash_one((above, name))
+    let mut hasher = hash.build_hasher();
+    hasher.write_u64(match above {
+        Above::Lockspace(lockspace) => u64::from(lockspace.0),
+        Above::Resource(slot) => 1 << u32::BITS | u64::from(slot.index()),
+    });
+    hasher.write(name);
+    hasher.finish()
 }
 
 impl Shard {
@@ -122,10 +129,10 @@ impl Shard {
         depth: u8,
         name: &ResourceName,
     ) -> ResourceSlot {
-        let hash = hash_of(&self.tree.hash, above, name.as_bytes());
-        if let Some(slot) = self.tree.find_hashed(&self.resources, hash, above, name.as_bytes()) {
-            return slot;
-        }
+        let place = match self.tree.entry(&self.resources, above, name.as_bytes()) {
+            Entry::Occupied(found) => return *found.get(),
+            Entry::Vacant(place) => place,
+        };
         let parent = match above {
             Above::Lockspace(_) => None,
             Above::Resource(parent) => Some(parent),
@@ -136,7 +143,7 @@ impl Shard {
         let resource = Resource::new(name.clone(), lockspace, parent, depth);
         self.beside += resource.beside();
         let slot = self.resources.insert(resource);
-        self.tree.insert_hashed(&self.resources, hash, slot);
+        place.insert(slot);
         if let Some(space) = self.space_mut(lockspace) {
             space.resources += 1;
         }
@@ -151,19 +158,20 @@ impl Shard {
             if !resource.is_unused() || resource.to_sweep {
                 return;
             }
+            let Resource { parent, lockspace, .. } = *resource;
+            self.beside -= resource.beside();
             self.tree.remove(&self.resources, slot);
             if self.limits.planted.is(Mistake::CounterStartsOver) {
                 self.grants = 0;
             }
-            let resource = self.resources.take(slot);
-            self.beside -= resource.beside();
-            if let Some(parent) = resource.parent {
+            self.resources.remove(slot);
+            if let Some(parent) = parent {
                 self.resources[parent].subresources -= 1;
             }
-            if let Some(space) = self.space_mut(resource.lockspace) {
+            if let Some(space) = self.space_mut(lockspace) {
                 space.resources -= 1;
             }
-            next = resource.parent;
+            next = parent;
         }
     }
 
