@@ -14,7 +14,7 @@ pub(super) struct Fit {
 
 /// M1: does some *other* lock hold a mode that is incompatible with this one? `own` is what the asking lock holds.
 pub(super) fn clashes(resource: &Resource, own: Option<LockMode>, mode: LockMode) -> bool {
-    mode.conflicts().iter().any(|held| resource.holding(held) > u32::from(own == Some(held)))
+    !resource.held_besides(own).intersection(mode.conflicts()).is_empty()
 }
 
 /// The mode asked for if it does not clash, else the first alternate that does not.

@@ -89,6 +89,12 @@ impl Resource {
         self.held[mode as usize]
     }
 
+    /// The modes that some lock holds, one lock in `own` apart.
+    pub(super) fn held_besides(&self, own: Option<LockMode>) -> ModeSet {
+        let is_held = |mode: &LockMode| self.holding(*mode) > u32::from(own == Some(*mode));
+        LockMode::ALL.into_iter().filter(is_held).fold(ModeSet::EMPTY, ModeSet::with)
+    }
+
     /// Did anybody ever wait or convert?
     pub(super) fn has_crowd(&self) -> bool {
         self.crowd.is_some()

@@ -40,6 +40,23 @@ const COMPATIBLE: [[bool; 6]; 6] = [
     /* EX */ [  Y, n, n, n, n, n ],
 ];
 
+/// M1 once more: for each mode, those that may not stand beside it.
+const CONFLICTS: [ModeSet; 6] = {
+    let mut sets = [ModeSet::EMPTY; 6];
+    let mut mode = 0;
+    while mode < 6 {
+        let mut other = 0;
+        while other < 6 {
+            if !COMPATIBLE[mode][other] {
+                sets[mode].0 |= 1 << other;
+            }
+            other += 1;
+        }
+        mode += 1;
+    }
+    sets
+};
+
 /// M2: is the first mode at least as restrictive as the second?
 #[rustfmt::skip]
 const COVERS: [[bool; 6]; 6] = [
@@ -72,15 +89,7 @@ impl LockMode {
     /// The modes that may not stand beside this one.
     #[must_use]
     pub const fn conflicts(self) -> ModeSet {
-        let mut set = 0;
-        let mut other = 0;
-        while other < 6 {
-            if !COMPATIBLE[self as usize][other] {
-                set |= 1 << other;
-            }
-            other += 1;
-        }
-        ModeSet(set)
+        CONFLICTS[self as usize]
     }
 
     /// F1: CW, PR, PW and EX carry a fence; NL and CR do not.
