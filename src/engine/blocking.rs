@@ -17,9 +17,16 @@ const MOST_COVERING_FIRST: [LockMode; 5] =
 
 impl Shard {
     /// Notes that a lock came into the granted queue. If nobody waits yet, the first who will is news to all.
-    pub(super) fn note_entry(&mut self, slot: LockSlot) {
-        if self.resources[self.locks[slot].resource].is_contended() {
+    pub(super) fn note_entry(&mut self, resource: ResourceSlot, slot: LockSlot) {
+        if self.resources[resource].is_contended() {
             self.entered.push(slot);
+        }
+    }
+
+    /// It has left again before anything was swept.
+    pub(super) fn forget_entry(&mut self, slot: LockSlot) {
+        if !self.entered.is_empty() {
+            self.entered.retain(|entered| *entered != slot);
         }
     }
 

@@ -5,7 +5,7 @@
 use super::compat::Fit;
 use super::grant::{From, may_convert};
 use super::input::LockRef;
-use super::lock::{At, LockSlot, Mark, Which};
+use super::lock::{At, Lock, LockSlot, Mark, Which};
 use super::output::{Output, Said};
 use super::planted::Mistake;
 use super::shard::Shard;
@@ -113,20 +113,23 @@ impl Shard {
         asked: &Asked<'_>,
     ) -> Result<(LockSlot, LockMode, Flags), Status> {
         let slot = self.resolve(session, lock);
-        let lockspace = match slot {
-            Some(slot) => self.resources[self.locks[slot].resource].lockspace,
+        let (lockspace, at) = match slot {
+            Some(slot) => {
+                let Lock { at, resource, .. } = self.locks[slot];
+                (self.resources[resource].lockspace, Some(at))
+            }
             None => {
                 let path = self.path_under_way(session, lock, None).ok_or(Status::NoSuchLock)?;
-                self.paths.waiting[path].lockspace
+                (self.paths.waiting[path].lockspace, None)
             }
         };
         let policy = &self.space(lockspace).ok_or(Status::NoSuchSpace)?.policy;
         check_words(asked, policy)?;
-        // P5: a level not asked for yet is not granted either.
-        let slot = slot.ok_or(Status::NotGranted)?;
         let flags = asked.flags;
-        // C1: only from the granted queue.
-        let At::Granted { granted: held } = self.locks[slot].at else { return Err(Status::NotGranted) };
+        // C1: only from the granted queue. P5: a level not asked for yet is not granted either.
+        let (Some(slot), Some(At::Granted { granted: held })) = (slot, at) else {
+            return Err(Status::NotGranted);
+        };
         // C3: only certain pairs can queue behind others.
         let may_queue = QUECVT_IS_LEGAL[held as usize][asked.mode as usize];
         let misses_a_value = flags.contains(Flags::VALBLK)
@@ -144,6 +147,7 @@ impl Shard {
         Ok((slot, held, flags | Flags::QUECVT.when(policy.fair && may_queue)))
     }
 
+    #[inline]
     fn convert_in_place(
         &mut self,
         session: SessionId,
@@ -176,7 +180,7 @@ impl Shard {
         self.admit(slot);
         self.keep_value(slot, asked.value);
         self.start_deadline(slot, asked.timeout_ms);
-        self.entered.retain(|entered| *entered != slot);
+        self.forget_entry(slot);
         self.touch(resource);
     }
 
@@ -226,7 +230,7 @@ impl Shard {
         self.admit(slot);
         self.drop_deadline(slot);
         self.take_value(slot);
-        self.note_entry(slot);
+        self.note_entry(resource, slot);
         self.touch(resource);
         Some(granted)
     }

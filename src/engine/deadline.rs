@@ -34,6 +34,14 @@ impl Deadlines {
         self.of.allocation_size() + self.order.len() * each
     }
 
+    /// The request of this lock gives up no more.
+    #[cold]
+    pub(super) fn forget(&mut self, slot: LockSlot) {
+        if let Some(entry) = take(&mut self.of, &slot) {
+            self.order.remove(&entry);
+        }
+    }
+
     fn first(&self) -> Option<(Instant, LockSlot)> {
         self.order.first_key_value().map(|((moment, _), slot)| (*moment, *slot))
     }
@@ -43,7 +51,10 @@ impl Shard {
     /// When Tick has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|first| first.0).into_iter().chain(self.recovering).min()
+        match (self.deadlines.first(), self.recovering) {
+            (Some((first, _)), Some(recovering)) => Some(first.min(recovering)),
+            (first, recovering) => first.map(|first| first.0).or(recovering),
+        }
     }
 
     /// U7: the request waits no longer than asked, and no longer than the lockspace allows.
@@ -72,10 +83,8 @@ impl Shard {
     }
 
     pub(super) fn drop_deadline(&mut self, slot: LockSlot) {
-        if self.locks[slot].marks.take(Mark::Deadline)
-            && let Some(entry) = take(&mut self.deadlines.of, &slot)
-        {
-            self.deadlines.order.remove(&entry);
+        if self.locks[slot].marks.take(Mark::Deadline) {
+            self.deadlines.forget(slot);
         }
     }
 

@@ -58,7 +58,13 @@ impl Shard {
 
     /// E4: a sublock has gone: a delayed parent whose own delay is over goes too.
     pub(super) fn end_delay_above(&mut self, parent: Option<LockSlot>) {
-        let Some(parent) = parent else { return };
+        if let Some(parent) = parent {
+            self.end_delay_of(parent);
+        }
+    }
+
+    #[inline(never)]
+    fn end_delay_of(&mut self, parent: LockSlot) {
         let lock = &self.locks[parent];
         if lock.marks.has(Mark::Delayed) && !lock.marks.has(Mark::Deadline) && lock.sublocks == 0 {
             self.counts.deq += 1;

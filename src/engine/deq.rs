@@ -2,7 +2,7 @@
 
 use super::history::Gone;
 use super::input::LockRef;
-use super::lock::{At, LockSlot, Mark};
+use super::lock::{At, Lock, LockSlot, Mark};
 use super::output::{Output, Said};
 use super::shard::Shard;
 use super::value_block::is_writer;
@@ -29,7 +29,8 @@ impl Shard {
         let Some(slot) = slot else {
             return Self::refuse(session, Status::NoSuchLock, out);
         };
-        let lockspace = self.resources[self.locks[slot].resource].lockspace;
+        let Lock { at, resource, parent, handle, .. } = self.locks[slot];
+        let lockspace = self.resources[resource].lockspace;
         if let Err(status) = self.check_release(lockspace, flags, value) {
             return Self::refuse(session, status, out);
         }
@@ -38,17 +39,17 @@ impl Shard {
             return Self::refuse(session, Status::HasSublocks, out);
         }
         self.counts.deq += 1;
-        let handle = self.locks[slot].handle;
-        self.release_value(slot, flags, value);
+        if flags.contains(Flags::IVVALBLK) || value.is_some() {
+            self.release_value(slot, flags, value);
+        }
         // U2: a request that waits ends first.
-        let ended = self.locks[slot].at.wanted().is_some();
+        let ended = at.wanted().is_some();
         if ended {
             let said = Said::Ended { handle, status: Status::Aborted, holds: None, record: 0 };
             self.tell(slot, said, out);
         }
         // U1: the lock goes, and the release is answered.
         out.push(Output { session, said: Said::Released { handle, frees: !ended } });
-        let parent = self.locks[slot].parent;
         self.remove(slot, Gone::RELEASED);
         if flags.contains(Flags::PATH) {
             self.release_intents(session, parent, out);

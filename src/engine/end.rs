@@ -165,6 +165,9 @@ impl Shard {
     /// A lock is about to leave the list of its session: an end that would look at it next looks at the one after, and
     /// one of its sublocks, which must all have gone, is through.
     pub(super) fn step_over(&mut self, slot: LockSlot) {
+        if self.endings.is_empty() {
+            return;
+        }
         self.endings.retain(|ending| !matches!(ending, Ending::Under { root, .. } if *root == slot));
         for ending in &mut self.endings {
             match ending {

@@ -3,9 +3,9 @@
 //! A request that fails leaves no trace: everything is tested before anything is made.
 
 use super::compat::clashes;
-use super::grant::{From, may_grant_new};
+use super::grant::may_grant_new;
 use super::input::{Ask, LockRef, Under};
-use super::lock::{At, Links, Lock, LockSlot, Marks, ResourceSlot, Which};
+use super::lock::{At, Links, Lock, LockSlot, Marks, ResourceSlot, SessionSlot, Which};
 use super::output::{Output, Said};
 use super::shard::Shard;
 use super::tree::Above;
@@ -18,6 +18,8 @@ use enq_protocol::vocabulary::{
 pub(super) struct Spot {
     pub(super) lockspace: LockspaceId,
     pub(super) above: Above,
+    /// Who asks, if this shard knows him.
+    pub(super) session: Option<SessionSlot>,
     pub(super) parent: Option<LockSlot>,
     pub(super) depth: u8,
 }
@@ -28,6 +30,13 @@ pub(super) enum Asked {
     Queued(LockSlot),
     NotQueued { blocker: Option<LockId>, waiting: u32 },
     Refused(Status),
+}
+
+impl Spot {
+    /// The place of a root.
+    pub(super) fn at_root(lockspace: LockspaceId, session: Option<SessionSlot>) -> Spot {
+        Spot { lockspace, above: Above::Lockspace(lockspace), session, parent: None, depth: 0 }
+    }
 }
 
 impl Shard {
@@ -80,20 +89,18 @@ impl Shard {
 
     /// E1, T1, T3: where a session may name a resource.
     pub(super) fn spot_named(&self, session: SessionId, under: Under) -> Result<Spot, Status> {
-        self.check_session(session)?;
+        let slot = self.check_session(session)?;
         match under {
-            Under::Lockspace(lockspace) => {
-                Ok(Spot { lockspace, above: Above::Lockspace(lockspace), parent: None, depth: 0 })
-            }
+            Under::Lockspace(lockspace) => Ok(Spot::at_root(lockspace, slot)),
             Under::Parent(parent) => self.spot_under(self.parent(session, parent)?),
         }
     }
 
     /// E1: a session whose end is under way asks for nothing new.
-    pub(super) fn check_session(&self, session: SessionId) -> Result<(), Status> {
-        let slot = self.sessions.get(&session);
-        let is_ending = slot.is_some_and(|slot| self.attendances[*slot].sealed);
-        if is_ending { Err(Status::Unavailable) } else { Ok(()) }
+    pub(super) fn check_session(&self, session: SessionId) -> Result<Option<SessionSlot>, Status> {
+        let slot = self.sessions.get(&session).copied();
+        let is_ending = slot.is_some_and(|slot| self.attendances[slot].sealed);
+        if is_ending { Err(Status::Unavailable) } else { Ok(slot) }
     }
 
     /// T1, T3: the lock that is to be the parent.
@@ -117,6 +124,7 @@ impl Shard {
         Ok(Spot {
             lockspace: self.resources[resource].lockspace,
             above: Above::Resource(resource),
+            session: self.locks[parent].session,
             parent: Some(parent),
             depth: depth + 1,
         })
@@ -171,10 +179,13 @@ impl Shard {
             }
         }
         let lock = self.new_lock(ask, handle, spot, resource);
-        let slot = self.attend(ask, lock, spot.depth);
         let asked = match granted {
-            Some(fit) => Asked::Granted(slot, self.grant(slot, From::Nowhere, fit, None)),
+            Some(fit) => {
+                let (slot, grant) = self.grant_new(ask, spot, lock, fit);
+                Asked::Granted(slot, grant)
+            }
             None => {
+                let slot = self.attend(ask, spot, lock);
                 // G7: to the tail, or with HEADQUE to the front.
                 self.counts.enq_forced_to_wait += 1;
                 self.admit(slot);

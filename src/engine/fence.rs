@@ -3,7 +3,7 @@
 //! The one place that issues them. A fence is joined from those that hold, never remembered from those that held, so
 //! that it needs no history.
 
-use super::lock::ResourceSlot;
+use super::resource::Resource;
 use super::shard::Shard;
 use enq_protocol::vocabulary::{Fence, LockMode, Seq};
 
@@ -13,29 +13,29 @@ const FENCED: [LockMode; 4] = [LockMode::Cw, LockMode::Pr, LockMode::Pw, LockMod
 /// Grants of an epoch that are left for queued requests when new ones are refused: more than can ever be queued.
 const RESERVE: u64 = 1 << 32;
 
+impl Resource {
+    /// The fence of a grant in this mode, with this seq, to a lock that held `before`.
+    pub(super) fn next_fence(&mut self, seq: Seq, before: Option<LockMode>, mode: LockMode) -> Fence {
+        if !mode.is_fenced() {
+            return Fence::UNFENCED;
+        }
+        // F2: join the other fenced holders, if there are any that live; they all share one fence.
+        let holding: u32 = FENCED.into_iter().map(|fenced| self.holding(fenced)).sum();
+        let others = holding - self.delayed - u32::from(before.is_some_and(LockMode::is_fenced));
+        if others == 0 {
+            self.fence = Fence(seq.0);
+        }
+        self.fence
+    }
+}
+
 impl Shard {
-    /// The numbers of a grant in this mode to a lock that held `before`.
-    pub(super) fn next_tokens(
-        &mut self,
-        resource: ResourceSlot,
-        before: Option<LockMode>,
-        mode: LockMode,
-    ) -> (Seq, Fence) {
+    /// The seq of the next grant.
+    pub(super) fn next_seq(&mut self) -> Seq {
         // F1: one counter a shard, below an epoch that every start of the server raises.
         self.grants += 1;
         assert!(self.grants <= Seq::COUNTER_MAX, "requests are refused long before an epoch is used up");
-        let seq = Seq::new(self.epoch, self.grants);
-        if !mode.is_fenced() {
-            return (seq, Fence::UNFENCED);
-        }
-        // F2: join the other fenced holders, if there are any that live; they all share one fence.
-        let resource = &mut self.resources[resource];
-        let holding: u32 = FENCED.into_iter().map(|fenced| resource.holding(fenced)).sum();
-        let others = holding - resource.delayed - u32::from(before.is_some_and(LockMode::is_fenced));
-        if others == 0 {
-            resource.fence = Fence(seq.0);
-        }
-        (seq, resource.fence)
+        Seq::new(self.epoch, self.grants)
     }
 
     /// Is the epoch nearly used up, so that only what is queued may still be granted?

@@ -4,6 +4,8 @@
 //! [`Shard::grant`] change anything.
 
 use super::compat::{Fit, fit};
+use super::enq::Spot;
+use super::input::Ask;
 use super::lock::{At, Lock, LockSlot, Mark, ResourceSlot, Which};
 use super::output::{Output, Said};
 use super::planted::{Mistake, Planted};
@@ -14,8 +16,6 @@ use enq_protocol::vocabulary::{Flags, Grant, LockMode, ModeSet};
 /// Where a lock comes from when it is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum From {
-    /// It is new and in no queue.
-    Nowhere,
     /// It is granted already and keeps its place.
     InPlace,
     /// O3: it is an orphan and keeps its place, but it is new to its session.
@@ -51,6 +51,11 @@ pub(super) fn may_convert(resource: &Resource, held: LockMode, mode: LockMode, f
     }
     // C2: otherwise it waits for no queue, only for what others hold.
     fit(resource, Some(held), mode, flags)
+}
+
+/// R8: what lasts of a request's flags.
+fn lasting(request: Flags) -> Flags {
+    Flags(request.0 & (Flags::PERSISTENT | Flags::NODLCKBLK | Flags::BLKAST).0)
 }
 
 impl Shard {
@@ -123,46 +128,73 @@ impl Shard {
         }
     }
 
+    /// G9: a new lock holds the mode as soon as it is there.
+    #[inline]
+    pub(super) fn grant_new(
+        &mut self,
+        ask: &Ask<'_>,
+        spot: &Spot,
+        mut lock: Lock,
+        fit: Fit,
+    ) -> (LockSlot, Grant) {
+        let Fit { mode, alternate } = fit;
+        let Lock { resource, request, handle, .. } = lock;
+        let seq = self.next_seq();
+        let queues = &mut self.resources[resource];
+        let fence = queues.next_fence(seq, None, mode);
+        lock.at = At::Granted { granted: mode };
+        lock.in_queue = queues.granted.end();
+        lock.lasting = lasting(request);
+        let moved = self.move_value((resource, request), None, mode, None);
+        (lock.seq, lock.fence, lock.stamp) = (seq, fence, self.next_stamp());
+        let slot = self.attend(ask, spot, lock);
+        self.resources[resource].extend_granted(&mut self.locks, slot, mode);
+        self.note_entry(resource, slot);
+        self.record_grant(slot, None, false, None);
+        // R3: only an answer says SYNC.
+        let synchronous = request.contains(Flags::SYNCSTS);
+        let (lock, demoted, stored, value) = (self.id_of(slot), false, moved.stored, moved.read);
+        (slot, Grant { handle, lock, mode, seq, fence, synchronous, alternate, demoted, stored, value })
+    }
+
     /// G9: the lock holds the mode from now on.
     pub(super) fn grant(&mut self, slot: LockSlot, from: From, fit: Fit, value: Option<&[u8]>) -> Grant {
-        let Lock { at, since, resource, .. } = self.locks[slot];
+        let Lock { at, since, resource, request, handle, .. } = self.locks[slot];
         let before = at.held();
         let (seq, fence) = match before {
             Some(held) if self.keeps_its_fence(held, fit.mode) => {
                 (self.locks[slot].seq, self.locks[slot].fence)
             }
-            _ => self.next_tokens(resource, before, fit.mode),
+            _ => {
+                let seq = self.next_seq();
+                (seq, self.resources[resource].next_fence(seq, before, fit.mode))
+            }
         };
         match from {
             From::InPlace | From::Orphaned => {
                 self.resources[resource].exchange(&mut self.locks[slot], fit.mode)
             }
-            From::Nowhere | From::Queue => {
-                if from == From::Queue {
-                    self.dismiss(slot);
-                }
-                self.locks[slot].at = At::Granted { granted: fit.mode };
-                self.admit(slot);
+            From::Queue => {
+                self.dismiss(slot);
+                self.resources[resource].admit_granted(&mut self.locks, slot, fit.mode);
             }
         }
         // O3: whoever adopts a lock knows no more of the block than the holder of a new one.
         let read_from = before.filter(|_| from != From::Orphaned);
-        let moved = self.move_value(slot, read_from, fit.mode, value);
-        self.drop_deadline(slot);
-        let stamp = self.next_stamp();
-        let now = self.now;
+        let moved = self.move_value((resource, request), read_from, fit.mode, value);
+        let (stamp, now) = (self.next_stamp(), self.now);
         let lock = &mut self.locks[slot];
+        if lock.marks.take(Mark::Deadline) {
+            self.deadlines.forget(slot);
+        }
         // R8: what lasts is what this call asked; PERSISTENT stays once set.
-        let kept = Flags(lock.lasting.0 & Flags::PERSISTENT.0);
-        lock.lasting =
-            kept | Flags(lock.request.0 & (Flags::PERSISTENT | Flags::NODLCKBLK | Flags::BLKAST).0);
+        lock.lasting = Flags(lock.lasting.0 & Flags::PERSISTENT.0) | lasting(request);
         // B2: each grant forgets what its holder was told.
         lock.told = ModeSet::EMPTY;
         (lock.seq, lock.fence, lock.stamp, lock.since) = (seq, fence, stamp, now);
         let demoted = lock.marks.take(Mark::Demoted);
         lock.marks.put(Mark::Spent, false);
-        let (handle, request) = (lock.handle, lock.request);
-        self.note_entry(slot);
+        self.note_entry(resource, slot);
         let waited_since = (from == From::Queue).then_some(since);
         self.record_grant(slot, before, from == From::Orphaned, waited_since);
         Grant {

@@ -231,6 +231,7 @@ impl Shard {
     }
 
     /// A lock was granted that held this mode before; if it had waited, since then.
+    #[inline]
     pub(super) fn record_grant(
         &mut self,
         slot: LockSlot,
@@ -238,9 +239,19 @@ impl Shard {
         is_adopted: bool,
         waited_since: Option<Instant>,
     ) {
-        if !self.history.is_on() {
-            return;
+        if self.history.is_on() {
+            self.record_granted(slot, before, is_adopted, waited_since);
         }
+    }
+
+    #[inline(never)]
+    fn record_granted(
+        &mut self,
+        slot: LockSlot,
+        before: Option<LockMode>,
+        is_adopted: bool,
+        waited_since: Option<Instant>,
+    ) {
         let waited_ms = waited_since.map_or(0, |since| self.waited_ms(since));
         let happened = if is_adopted { Happened::Adopted } else { Happened::Granted };
         let mode = self.locks[slot].at.held();
@@ -253,10 +264,15 @@ impl Shard {
     }
 
     /// A lock goes; it is still in its queue and its session's list.
+    #[inline]
     pub(super) fn record_gone(&mut self, slot: LockSlot, gone: Gone) {
-        if !self.history.is_on() {
-            return;
+        if self.history.is_on() {
+            self.record_going(slot, gone);
         }
+    }
+
+    #[inline(never)]
+    fn record_going(&mut self, slot: LockSlot, gone: Gone) {
         let lock = &self.locks[slot];
         let (held, mode) = (lock.at.held(), lock.at.wanted());
         let waited_ms = if mode.is_some() { self.waited_ms(lock.since) } else { 0 };
@@ -271,12 +287,16 @@ impl Shard {
     }
 
     /// A request for a mode that was refused at once, if this step's answer, from here on, says so.
+    #[inline]
     pub(super) fn record_refusal(&mut self, input: &Input<'_>, said: &[Output]) {
         let Some(Output { said: Said::Refused { status, blocker, .. }, .. }) = said.first() else { return };
-        if !self.history.is_on() {
-            return;
+        if self.history.is_on() {
+            self.record_refused(input, *status, blocker.map_or(0, |blocker| blocker.0));
         }
-        let (status, detail) = (*status, blocker.map_or(0, |blocker| blocker.0));
+    }
+
+    #[inline(never)]
+    fn record_refused(&mut self, input: &Input<'_>, status: Status, detail: u64) {
         let (ask, place) = match input {
             Input::Enq { ask, under, name, .. } | Input::Adopt { ask, under, name, .. } => {
                 let (lockspace, above) = match under {

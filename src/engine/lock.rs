@@ -150,12 +150,14 @@ impl Marks {
     /// All others say of a lock that it is in one of the tables beside.
     const IN_IMAGE: [Mark; 5] = [Mark::Intent, Mark::Demoted, Mark::Spent, Mark::ByHandle, Mark::Delayed];
 
+    /// Is any of these there?
+    pub(super) fn any<const N: usize>(self, marks: [Mark; N]) -> bool {
+        self.only(marks) != Marks::default()
+    }
+
     /// These of them.
     pub(super) fn only<const N: usize>(self, marks: [Mark; N]) -> Marks {
-        marks.into_iter().fold(Marks::default(), |mut kept, mark| {
-            kept.put(mark, self.has(mark));
-            kept
-        })
+        Marks(self.0 & marks.into_iter().fold(0, |bits, mark| bits | 1 << mark as u16))
     }
 
     /// Takes it away; says whether it was there.
@@ -238,7 +240,17 @@ impl List {
     }
 
     pub(super) fn push_back(&mut self, locks: &mut Slab<Lock>, which: Which, slot: LockSlot) {
-        *locks[slot].links(which) = Links { before: self.tail, after: None };
+        *locks[slot].links(which) = self.end();
+        self.extend(locks, which, slot);
+    }
+
+    /// The neighbours that the next one has which is put at the end.
+    pub(super) fn end(&self) -> Links {
+        Links { before: self.tail, after: None }
+    }
+
+    /// A lock that knows that it stands at the end does so from now on.
+    pub(super) fn extend(&mut self, locks: &mut Slab<Lock>, which: Which, slot: LockSlot) {
         match self.tail.replace(slot) {
             Some(tail) => locks[tail].links(which).after = Some(slot),
             None => self.head = Some(slot),
@@ -254,7 +266,12 @@ impl List {
     }
 
     pub(super) fn remove(&mut self, locks: &mut Slab<Lock>, which: Which, slot: LockSlot) {
-        let Links { before, after } = std::mem::take(locks[slot].links(which));
+        let links = std::mem::take(locks[slot].links(which));
+        self.join(locks, which, links);
+    }
+
+    /// Whoever stood between these two does so no more.
+    pub(super) fn join(&mut self, locks: &mut Slab<Lock>, which: Which, Links { before, after }: Links) {
         match before {
             Some(before) => locks[before].links(which).after = after,
             None => self.head = after,

@@ -261,12 +261,7 @@ impl Shard {
         loop {
             let level = path.levels.len();
             let spot = match path.levels.last() {
-                None => Spot {
-                    lockspace: path.lockspace,
-                    above: Above::Lockspace(path.lockspace),
-                    parent: None,
-                    depth: 0,
-                },
+                None => Spot::at_root(path.lockspace, self.sessions.get(&path.session).copied()),
                 Some(above) => match self.spot_under(above.lock) {
                     Ok(spot) => spot,
                     Err(status) => return Descent::Refused(status),

@@ -4,7 +4,7 @@
 //! by the few functions of this file that move a lock in or out, and nowhere else.
 
 use super::image::{Bad, Image, Reader, Writer, fields};
-use super::lock::{At, List, Lock, LockSlot, ResourceSlot, Which};
+use super::lock::{At, Links, List, Lock, LockSlot, ResourceSlot, Which};
 use super::slab::Slab;
 use enq_protocol::vocabulary::{Fence, Flags, LockMode, LockspaceId, ModeSet, ResourceName, ValueBlock};
 
@@ -200,6 +200,25 @@ impl Resource {
         let disorderly = at.wanted().is_some() && lock.asks(Flags::NOORDER);
         self.count(at, disorderly, |count| *count -= 1);
         self.list(at).remove(locks, Which::Queue, slot);
+    }
+
+    /// Puts a lock that is in no queue into the granted one, in this mode.
+    pub(super) fn admit_granted(&mut self, locks: &mut Slab<Lock>, slot: LockSlot, mode: LockMode) {
+        let lock = &mut locks[slot];
+        (lock.at, lock.in_queue) = (At::Granted { granted: mode }, self.granted.end());
+        self.extend_granted(locks, slot, mode);
+    }
+
+    /// A lock that holds this mode, and knows that it stands at the end of the granted queue, does so from now on.
+    pub(super) fn extend_granted(&mut self, locks: &mut Slab<Lock>, slot: LockSlot, mode: LockMode) {
+        self.held[mode as usize] += 1;
+        self.granted.extend(locks, Which::Queue, slot);
+    }
+
+    /// Takes a lock out of the granted queue that goes for good.
+    pub(super) fn forget_granted(&mut self, locks: &mut Slab<Lock>, links: Links, mode: LockMode) {
+        self.held[mode as usize] -= 1;
+        self.granted.join(locks, Which::Queue, links);
     }
 
     /// Changes the held mode of a lock that stays in the granted queue, in its place.

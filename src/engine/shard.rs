@@ -5,6 +5,7 @@
 
 use super::deadline::Deadlines;
 use super::end::Ending;
+use super::enq::Spot;
 use super::history::{Gone, Recorder};
 use super::input::{Ask, Input, LockRef};
 use super::limits::Limits;
@@ -200,6 +201,13 @@ impl Shard {
 
     /// G8: sweeps what was touched and lets paths go on, until nothing is left.
     pub(super) fn settle(&mut self, out: &mut Vec<Output>) {
+        if !self.work.is_empty() {
+            self.work_off(out);
+        }
+    }
+
+    #[inline(never)]
+    fn work_off(&mut self, out: &mut Vec<Output>) {
         while let Some(work) = self.work.pop_front() {
             match work {
                 Work::Sweep(resource) => {
@@ -215,9 +223,13 @@ impl Shard {
     /// Notes that a resource changed; it is swept once, in its turn. Where nobody waits, and nobody did, there is
     /// nothing to sweep.
     pub(super) fn touch(&mut self, resource: ResourceSlot) {
-        if !self.resources[resource].is_contended() {
-            return;
+        if self.resources[resource].is_contended() {
+            self.touch_contended(resource);
         }
+    }
+
+    #[inline(never)]
+    fn touch_contended(&mut self, resource: ResourceSlot) {
         if !std::mem::replace(&mut self.resources[resource].to_sweep, true) {
             self.work.push_back(Work::Sweep(resource));
         }
@@ -260,43 +272,62 @@ impl Shard {
         Stamp(self.stamps)
     }
 
-    /// Enters a lock into the list of its session; the lock's queue is the caller's business.
-    pub(super) fn attend(&mut self, ask: &Ask<'_>, lock: Lock, depth: u8) -> LockSlot {
-        let lockspace = self.resources[lock.resource].lockspace;
+    /// Puts a new lock in its place and into the list of its session; the lock's queue is the caller's business.
+    pub(super) fn attend(&mut self, ask: &Ask<'_>, spot: &Spot, mut lock: Lock) -> LockSlot {
+        let session = spot.session.unwrap_or_else(|| self.begin_attendance(ask.session));
+        let list = self.level_of(session, spot.depth);
+        (lock.session, lock.in_session) = (Some(session), list.end());
         let slot = self.locks.insert(lock);
-        self.enlist(ask.session, slot, depth);
-        if let Some(parent) = self.locks[slot].parent {
+        let attendance = &mut self.attendances[session];
+        attendance.levels[usize::from(spot.depth)].extend(&mut self.locks, Which::Session, slot);
+        attendance.locks += 1;
+        if let Some(parent) = spot.parent {
             self.locks[parent].sublocks += 1;
         }
-        if let Some(space) = self.space_mut(lockspace) {
+        if let Some(space) = self.space_mut(spot.lockspace) {
             space.locks += 1;
         }
-        self.note_reason(slot, ask.reason);
+        if !ask.reason.is_empty() {
+            self.note_reason(slot, ask.reason);
+        }
         slot
     }
 
     /// Puts a lock without session into the list of this one.
     pub(super) fn enlist(&mut self, whose: SessionId, slot: LockSlot, depth: u8) {
-        let session = match self.sessions.get(&whose) {
-            Some(slot) => *slot,
-            None => {
-                let (levels, orphan_key) = (Vec::new(), Box::default());
-                let attendance = Attendance { session: whose, sealed: false, orphan_key, levels, locks: 0 };
-                let slot = self.attendances.insert(attendance);
-                self.sessions.insert(whose, slot);
-                slot
-            }
-        };
+        let known = self.sessions.get(&whose).copied();
+        let session = known.unwrap_or_else(|| self.begin_attendance(whose));
+        self.level_of(session, depth);
         self.locks[slot].session = Some(session);
         let attendance = &mut self.attendances[session];
-        let depth = usize::from(depth);
-        if attendance.levels.len() <= depth {
-            let before = attendance.beside();
-            attendance.levels.resize(depth + 1, List::default());
-            self.beside = self.beside + attendance.beside() - before;
-        }
-        attendance.levels[depth].push_back(&mut self.locks, Which::Session, slot);
+        attendance.levels[usize::from(depth)].push_back(&mut self.locks, Which::Session, slot);
         attendance.locks += 1;
+    }
+
+    /// The list of a session's locks of this depth, which is there from now on.
+    fn level_of(&mut self, session: SessionSlot, depth: u8) -> List {
+        match self.attendances[session].levels.get(usize::from(depth)) {
+            Some(list) => *list,
+            None => self.begin_level(session, depth),
+        }
+    }
+
+    #[cold]
+    fn begin_level(&mut self, session: SessionSlot, depth: u8) -> List {
+        let attendance = &mut self.attendances[session];
+        let before = attendance.beside();
+        attendance.levels.resize(usize::from(depth) + 1, List::default());
+        self.beside = self.beside + attendance.beside() - before;
+        List::default()
+    }
+
+    #[cold]
+    fn begin_attendance(&mut self, session: SessionId) -> SessionSlot {
+        let (levels, orphan_key) = (Vec::new(), Box::default());
+        let attendance = Attendance { session, sealed: false, orphan_key, levels, locks: 0 };
+        let slot = self.attendances.insert(attendance);
+        self.sessions.insert(session, slot);
+        slot
     }
 
     /// Keeps why a lock is asked for, in place of what was kept before.
@@ -314,13 +345,15 @@ impl Shard {
     pub(super) fn unattend(&mut self, slot: LockSlot) {
         let Some(session) = self.locks[slot].session.take() else { return self.leave_orphans(slot) };
         self.step_over(slot);
-        let depth = usize::from(self.resources[self.locks[slot].resource].depth);
-        let attendance = &mut self.attendances[session];
-        attendance.levels[depth].remove(&mut self.locks, Which::Session, slot);
-        attendance.locks -= 1;
-        if self.locks[slot].marks.take(Mark::ByHandle) {
-            self.paths.forget_handle(session, self.locks[slot].handle);
+        let lock = &mut self.locks[slot];
+        let depth = usize::from(self.resources[lock.resource].depth);
+        let (links, handle) = (std::mem::take(&mut lock.in_session), lock.handle);
+        if lock.marks.take(Mark::ByHandle) {
+            self.paths.forget_handle(session, handle);
         }
+        let attendance = &mut self.attendances[session];
+        attendance.levels[depth].join(&mut self.locks, Which::Session, links);
+        attendance.locks -= 1;
     }
 
     /// Puts a lock into the queue that its `at` names.
@@ -344,43 +377,60 @@ impl Shard {
 
     /// Takes a lock out of the queue that its `at` names.
     pub(super) fn dismiss(&mut self, slot: LockSlot) {
-        let lock = &self.locks[slot];
-        self.counts.converting -= u64::from(matches!(lock.at, At::Converting { .. }));
-        self.counts.waiting -= u64::from(matches!(lock.at, At::Waiting { .. }));
-        let (resource, was_queued) = (lock.resource, lock.at.wanted().is_some());
+        let Lock { at, resource, .. } = self.locks[slot];
         self.resources[resource].dismiss(&mut self.locks, slot);
-        if was_queued {
-            self.note_contended(resource);
+        match at {
+            At::Granted { .. } => return,
+            At::Converting { .. } => self.counts.converting -= 1,
+            At::Waiting { .. } => self.counts.waiting -= 1,
         }
+        self.note_contended(resource);
     }
 
     /// Removes a lock from everything, for this cause. Its resource is swept later in this step.
     pub(super) fn remove(&mut self, slot: LockSlot, gone: Gone) -> Handle {
         self.record_gone(slot, gone);
-        let is_orphan = self.locks[slot].session.is_none() && !self.locks[slot].marks.has(Mark::Delayed);
-        self.unattend(slot);
-        self.drop_deadline(slot);
-        self.take_value(slot);
-        if self.locks[slot].marks.has(Mark::Reason) {
-            self.beside -= take(&mut self.reasons, &slot).map_or(0, |reason| block(reason.len()));
+        let lock = &self.locks[slot];
+        if lock.marks.any([Mark::Deadline, Mark::Value, Mark::Reason, Mark::Delayed]) {
+            self.remove_beside(slot);
         }
-        let resource = self.locks[slot].resource;
-        self.dismiss(slot);
-        self.forget_delay(slot);
-        self.entered.retain(|entered| *entered != slot);
-        let lock = self.locks.take(slot);
-        if let Some(parent) = lock.parent {
+        let Lock { at, session, marks, resource, parent, handle, in_queue, .. } = self.locks[slot];
+        let is_orphan = session.is_none() && !marks.has(Mark::Delayed);
+        self.unattend(slot);
+        match at {
+            At::Granted { granted } => {
+                self.resources[resource].forget_granted(&mut self.locks, in_queue, granted);
+            }
+            At::Converting { .. } | At::Waiting { .. } => self.dismiss(slot),
+        }
+        self.forget_entry(slot);
+        self.locks.remove(slot);
+        if let Some(parent) = parent {
             self.locks[parent].sublocks -= 1;
             self.locks[parent].orphans -= u32::from(is_orphan);
         }
-        let lockspace = self.resources[resource].lockspace;
+        let queues = &self.resources[resource];
+        let (lockspace, is_unused) = (queues.lockspace, queues.is_unused());
         if let Some(space) = self.space_mut(lockspace) {
             space.locks -= 1;
         }
         self.touch(resource);
-        self.drop_unused(resource);
-        self.end_delay_above(lock.parent);
-        lock.handle
+        if is_unused {
+            self.drop_unused(resource);
+        }
+        self.end_delay_above(parent);
+        handle
+    }
+
+    /// Removes what is kept beside a lock.
+    #[cold]
+    fn remove_beside(&mut self, slot: LockSlot) {
+        self.drop_deadline(slot);
+        self.take_value(slot);
+        self.forget_delay(slot);
+        if self.locks[slot].marks.has(Mark::Reason) {
+            self.beside -= take(&mut self.reasons, &slot).map_or(0, |reason| block(reason.len()));
+        }
     }
 
     /// Keeps the value of a conversion that queues; only an alternate mode can still store it.
@@ -394,8 +444,10 @@ impl Shard {
 
     /// Takes the value of a queued conversion, which goes with the conversion.
     pub(super) fn take_value(&mut self, slot: LockSlot) -> Option<Box<[u8]>> {
-        let has_value = self.locks[slot].marks.take(Mark::Value);
-        let value = has_value.then(|| take(&mut self.values, &slot)).flatten();
+        if !self.locks[slot].marks.take(Mark::Value) {
+            return None;
+        }
+        let value = take(&mut self.values, &slot);
         self.beside -= value.as_ref().map_or(0, |value| block(value.len()));
         value
     }

@@ -52,13 +52,27 @@ impl Shard {
     /// V1 for a grant: reads or stores with VALBLK, invalidates with IVVALBLK.
     pub(super) fn move_value(
         &mut self,
-        slot: LockSlot,
+        (resource, flags): (ResourceSlot, Flags),
         before: Option<LockMode>,
         granted: LockMode,
         value: Option<&[u8]>,
     ) -> Moved {
-        let lock = &self.locks[slot];
-        let (flags, resource) = (lock.request, lock.resource);
+        // Most requests do not concern themselves with the block.
+        if flags.intersects(Flags::VALBLK | Flags::IVVALBLK) {
+            self.move_asked((resource, flags), before, granted, value)
+        } else {
+            Moved::default()
+        }
+    }
+
+    #[inline(never)]
+    fn move_asked(
+        &mut self,
+        (resource, flags): (ResourceSlot, Flags),
+        before: Option<LockMode>,
+        granted: LockMode,
+        value: Option<&[u8]>,
+    ) -> Moved {
         match movement(before, granted) {
             // V4: a conversion through a W cell may say that the block is not valid.
             Cell::Store if flags.contains(Flags::IVVALBLK) => self.invalidate(resource),
