@@ -81,6 +81,7 @@ impl Phase {
     ///
     /// # Errors
     /// A length that no frame may have.
+    #[inline]
     pub fn cut(self, bytes: &[u8], bounds: Bounds) -> Result<Option<Frame<'_>>, Misbehaved> {
         match self {
             Phase::Stranger => {
@@ -94,6 +95,7 @@ impl Phase {
     ///
     /// # Errors
     /// What ends the connection.
+    #[inline]
     pub fn read(self, frame: Frame<'_>) -> Result<Meaning<'_>, Misbehaved> {
         if self == Phase::Stranger {
             return first(frame);
@@ -150,6 +152,7 @@ fn told(error: DecodeError) -> Misbehaved {
 }
 
 /// What tells a request from another one that took its number: its kind and its body.
+#[inline]
 fn digest(frame: &Frame<'_>) -> u64 {
     xxh3_64_with_seed(frame.body, u64::from(frame.header.kind.0))
 }

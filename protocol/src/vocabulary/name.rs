@@ -54,14 +54,12 @@ impl ResourceName {
             0 => Err(NameError::Empty),
             len if len > NAME_LEN_MAX => Err(NameError::TooLong(len)),
             len if len > INLINE_LEN_MAX => Ok(ResourceName(Repr::Heap(name.into()))),
-            _ => {
+            len => {
                 let mut bytes = [0; INLINE_LEN_MAX];
-                let mut len = 0;
-                for (place, byte) in bytes.iter_mut().zip(name) {
-                    *place = *byte;
-                    len += 1;
+                if let Some(place) = bytes.get_mut(..len) {
+                    place.copy_from_slice(name);
                 }
-                Ok(ResourceName(Repr::Inline { len, bytes }))
+                Ok(ResourceName(Repr::Inline { len: len.to_le_bytes()[0], bytes }))
             }
         }
     }

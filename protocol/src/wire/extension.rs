@@ -49,7 +49,16 @@ impl<'a> Extensions<'a> {
     ///
     /// # Errors
     /// The offset in the list, and what is wrong there.
+    #[inline]
     pub fn parse(bytes: &'a [u8], known: &[u16]) -> Result<Extensions<'a>, (usize, Fault)> {
+        // Nearly all lists are empty.
+        if bytes.is_empty() {
+            return Ok(Extensions::default());
+        }
+        Extensions::judge(bytes, known)
+    }
+
+    fn judge(bytes: &'a [u8], known: &[u16]) -> Result<Extensions<'a>, (usize, Fault)> {
         let mut met = [None; EXTENSIONS_MAX];
         let mut rest = bytes;
         while !rest.is_empty() {

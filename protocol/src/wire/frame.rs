@@ -275,6 +275,7 @@ pub struct Frame<'a> {
 /// # Errors
 /// A length below the header's or above `len_max`, as soon as its four bytes are there. The connection is lost: where
 /// the next frame begins cannot be known.
+#[inline]
 pub fn cut(bytes: &[u8], len_max: usize) -> Result<Option<Frame<'_>>, DecodeError> {
     let Some((length, _)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_le_bytes(*length);

@@ -60,6 +60,7 @@ impl<'a> FromClient<'a> {
     ///
     /// # Errors
     /// What ends the connection; [`DecodeError::status`] is what the ERROR frame says.
+    #[inline]
     pub fn decode(header: &Header, body: &'a [u8]) -> Result<FromClient<'a>, DecodeError> {
         let message = header.kind;
         let fail = |fault| Err(DecodeError { message, field: "kind", offset: 4, fault });

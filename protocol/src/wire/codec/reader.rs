@@ -15,6 +15,7 @@ pub(super) type Read<T> = Result<T, DecodeError>;
 
 impl<'a> Reader<'a> {
     /// Begins a body. What the header reserves must be 0, and `numbered` says whether its number must.
+    #[inline]
     pub(super) fn new(header: &Header, body: &'a [u8], numbered: bool) -> Read<Reader<'a>> {
         let fail = |field, offset, fault| Err(DecodeError { message: header.kind, field, offset, fault });
         if header.flags != 0 {
@@ -52,6 +53,7 @@ impl<'a> Reader<'a> {
     }
 
     /// So many bytes, whatever they are.
+    #[inline]
     pub(super) fn array<const N: usize>(&mut self, field: &'static str) -> Read<[u8; N]> {
         match self.rest.split_first_chunk::<N>() {
             Some((bytes, rest)) => {
@@ -98,6 +100,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length of 16 bits and so many bytes; `wrong` is the fault if they are not all there.
+    #[inline]
     fn bytes_or(&mut self, field: &'static str, wrong: impl FnOnce(usize, usize) -> Fault) -> Read<&'a [u8]> {
         let offset = self.offset();
         let len = usize::from(self.u16(field)?);
@@ -154,6 +157,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The list of extensions, with which every body ends.
+    #[inline]
     pub(super) fn finish(mut self, known: &[u16]) -> Read<Extensions<'a>> {
         const FIELD: &str = "extensions";
         let bytes = self.bytes(FIELD, usize::MAX)?;

@@ -18,6 +18,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// The first field that is wrong. See [`DecodeError::outcome`] for what becomes of the connection.
+    #[inline]
     pub fn decode(header: &Header, body: &'a [u8]) -> Result<Request<'a>, DecodeError> {
         let message = header.kind;
         if message.family() != Family::Request {
@@ -102,6 +103,7 @@ impl<'a> Request<'a> {
 }
 
 /// The REASON extension of a request, with which its body ends.
+#[inline]
 fn reason(reader: Reader<'_>) -> Read<&[u8]> {
     let (message, offset) = (reader.message(), reader.offset());
     let reason = reader.finish(&[Extension::REASON])?.with_number(Extension::REASON).unwrap_or_default();
@@ -112,6 +114,7 @@ fn reason(reader: Reader<'_>) -> Read<&[u8]> {
     Ok(reason)
 }
 
+#[inline]
 fn enq(mut r: Reader<'_>) -> Read<Enq<'_>> {
     Ok(Enq {
         handle: r.handle("handle", Fault::NoHandle)?,
@@ -170,6 +173,7 @@ fn write_enq_path(w: &mut Writer<'_>, enq: &EnqPath<'_>) {
     });
 }
 
+#[inline]
 fn convert(mut r: Reader<'_>) -> Read<Convert<'_>> {
     let convert = Convert {
         handle: r.handle("handle", Fault::NoSuchHandle)?,
@@ -191,6 +195,7 @@ fn write_convert(w: &mut Writer<'_>, convert: &Convert<'_>) {
     w.option(convert.value, Writer::bytes);
 }
 
+#[inline]
 fn deq(mut r: Reader<'_>) -> Read<Deq<'_>> {
     let deq = Deq {
         handle: r.handle("handle", Fault::NoSuchHandle)?,

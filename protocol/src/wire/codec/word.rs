@@ -21,9 +21,15 @@ const NO_MODE: u8 = 0xFF;
 const FOR_EVER: u32 = u32::MAX;
 
 /// Every flag there is.
-fn all_flags() -> Flags {
-    Flags::TABLE.iter().fold(Flags::NONE, |all, row| all | row.0)
-}
+const ALL_FLAGS: Flags = {
+    let mut all = 0;
+    let mut at = 0;
+    while at < Flags::TABLE.len() {
+        all |= Flags::TABLE[at].0.0;
+        at += 1;
+    }
+    Flags(all)
+};
 
 /// The bits of a grant's outcome.
 mod outcome {
@@ -57,7 +63,7 @@ impl<'a> Reader<'a> {
         const FIELD: &str = "flags";
         let offset = self.offset();
         let flags = Flags(self.u32(FIELD)?);
-        match flags.without(all_flags()) {
+        match flags.without(ALL_FLAGS) {
             Flags::NONE => Ok(flags),
             Flags(bits) => Err(self.fail(FIELD, offset, Fault::UnknownFlags { bits })),
         }
