@@ -19,6 +19,12 @@ pub(super) const ENCODED: usize = 64 * 1024;
 /// Appends one output as a frame that acknowledges the requests up to `told`.
 pub(super) fn encode(entry: &Entry, told: u64, out: &mut BytesMut) {
     let result = match &entry.told {
+        Told::Answer { request, said: Said::Granted(grant) } => {
+            Answer::encode_granted((*request, entry.place), grant, entry.number, told, out)
+        }
+        Told::Answer { request, said: Said::Released { .. } } => {
+            Answer::encode_done((*request, entry.place), Status::Released, entry.number, told, out)
+        }
         Told::Answer { request, said } => {
             let answer = Answer { request: *request, place: entry.place, reply: reply(said) };
             answer.encode(entry.number, told, out)

@@ -6,7 +6,7 @@ use super::super::{
     Answer, DecodeError, EncodeError, Event, Extension, Family, Fault, Header, Kind, Reply, SpaceReply,
 };
 use super::{reader::Reader, writer::Writer};
-use crate::vocabulary::{LockId, Place, Seq, SessionId, Status};
+use crate::vocabulary::{Grant, LockId, Place, Seq, SessionId, Status};
 
 impl Answer {
     /// Reads the answer to a numbered request.
@@ -49,10 +49,14 @@ impl Answer {
     /// [`EncodeError`] if it does not fit into a frame, which no answer of this version is too long for.
     pub fn encode(&self, number: u64, ack: u64, out: &mut BytesMut) -> Result<(), EncodeError> {
         let (kind, body) = match &self.reply {
-            Reply::Granted(_) => (Kind::GRANTED, 64),
+            Reply::Granted(grant) => {
+                return Answer::encode_granted((self.request, self.place), grant, number, ack, out);
+            }
+            Reply::Done { status } => {
+                return Answer::encode_done((self.request, self.place), *status, number, ack, out);
+            }
             Reply::PathGranted { .. } => (Kind::PATH_GRANTED, 256),
             Reply::Queued { .. } => (Kind::QUEUED, 30),
-            Reply::Done { .. } => (Kind::DONE, 20),
             Reply::Refused { .. } => (Kind::REFUSED, 33),
             Reply::Space(_) => (Kind::SPACE, 128),
             Reply::Purged { .. } => (Kind::PURGED, 26),
@@ -61,7 +65,7 @@ impl Answer {
         w.u64(self.request);
         w.u64(self.place.0);
         match &self.reply {
-            Reply::Granted(grant) => w.grant(grant),
+            Reply::Granted(_) | Reply::Done { .. } => {}
             Reply::PathGranted { leaf, levels } => {
                 w.grant(leaf);
                 w.path_levels(levels);
@@ -70,7 +74,6 @@ impl Answer {
                 w.handle(*handle);
                 w.u64(lock.0);
             }
-            Reply::Done { status } => w.u16(status.0),
             Reply::Purged { released } => w.u64(*released),
             Reply::Refused { status, blocker, detail } => {
                 w.u16(status.0);
@@ -82,6 +85,44 @@ impl Answer {
                 w.bool(*changed);
             }
         }
+        w.finish()
+    }
+}
+
+impl Answer {
+    /// Appends the answer [`Reply::Granted`] of a grant that stays where it is.
+    ///
+    /// # Errors
+    /// As [`Answer::encode`].
+    pub fn encode_granted(
+        (request, place): (u64, Place),
+        grant: &Grant,
+        number: u64,
+        ack: u64,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        let mut w = Writer::new(Kind::GRANTED, number, ack, 64, out);
+        w.u64(request);
+        w.u64(place.0);
+        w.grant(grant);
+        w.finish()
+    }
+
+    /// Appends the answer [`Reply::Done`].
+    ///
+    /// # Errors
+    /// As [`Answer::encode`].
+    pub fn encode_done(
+        (request, place): (u64, Place),
+        status: Status,
+        number: u64,
+        ack: u64,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        let mut w = Writer::new(Kind::DONE, number, ack, 20, out);
+        w.u64(request);
+        w.u64(place.0);
+        w.u16(status.0);
         w.finish()
     }
 }
