@@ -143,13 +143,18 @@ impl Shard {
     /// Takes one input and adds its outputs to `out`, in the order in which they are to be told. Total: every input
     /// has its answer. Time that goes back is taken as standing still.
     pub fn step(&mut self, now: Instant, input: Input<'_>, out: &mut Vec<Output>) -> Serial {
+        self.step_on(now, &input, out)
+    }
+
+    /// [`Shard::step`] on an input that stays where it is.
+    pub fn step_on(&mut self, now: Instant, input: &Input<'_>, out: &mut Vec<Output>) -> Serial {
         self.now = self.now.max(now);
         self.serial = Serial(self.serial.0 + 1);
         let said_before = out.len();
-        match input {
-            Input::Enq { ask, handle, under, name } => self.enq(&ask, handle, under, name, out),
-            Input::EnqPath { ask, handles, lockspace, path } => {
-                self.enq_path(&ask, handles, lockspace, path, out);
+        match *input {
+            Input::Enq { ref ask, handle, under, name } => self.enq(ask, handle, under, name, out),
+            Input::EnqPath { ref ask, handles, lockspace, path } => {
+                self.enq_path(ask, handles, lockspace, path, out);
             }
             Input::Convert { session, lock, mode, flags, timeout_ms, priority, value } => {
                 let asked = super::convert::Asked { mode, flags, timeout_ms, priority, value };
@@ -161,8 +166,8 @@ impl Shard {
             Input::SealSublocks { session, lock, flags, orphan_key } => {
                 self.seal_sublocks(session, lock, flags, orphan_key, out);
             }
-            Input::Adopt { ask, handle, under, name, orphan_key } => {
-                self.adopt(&ask, handle, under, name, orphan_key, out);
+            Input::Adopt { ref ask, handle, under, name, orphan_key } => {
+                self.adopt(ask, handle, under, name, orphan_key, out);
             }
             Input::Purge { lockspace, root, orphan_key, from } => {
                 self.purge(lockspace, root, orphan_key, from, out);
@@ -178,7 +183,7 @@ impl Shard {
             Input::SetPriority { lock, priority } => self.set_priority(lock, priority, out),
             Input::RaiseEpoch { epoch } => self.raise_epoch(epoch),
         }
-        self.record_refusal(&input, &out[said_before..]);
+        self.record_refusal(input, &out[said_before..]);
         self.settle(out);
         self.serial
     }

@@ -108,7 +108,7 @@ impl Table {
         let mut asker = Asker { cell, register, request, started, answer };
         self.with_shard(number, scratch, |table, shard, scratch| {
             if table.is_judged_before || has_room(&table.cell(number).share, shard, input) {
-                table.step(shard, now, *input, Some(&mut asker), scratch);
+                table.step_on(shard, now, input, Some(&mut asker), scratch);
             } else {
                 table.reached.refused_for_memory();
                 let status = Status::ResourceExhausted;

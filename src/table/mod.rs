@@ -323,8 +323,8 @@ impl Table {
             self.deadlocks.note(due);
         }
         drop(shard);
-        for waker in scratch.wake.drain(..) {
-            waker.wake();
+        if !scratch.wake.is_empty() {
+            scratch.wake.drain(..).for_each(Waker::wake);
         }
         result
     }
@@ -336,11 +336,32 @@ impl Table {
         shard: &mut Shard,
         now: Instant,
         input: Input<'_>,
+        asker: Option<&mut Asker<'_>>,
+        scratch: &mut Scratch,
+    ) -> Option<Said> {
+        self.step_on(shard, now, &input, asker, scratch)
+    }
+
+    /// [`Table::step`] on an input that stays where it is.
+    fn step_on(
+        &self,
+        shard: &mut Shard,
+        now: Instant,
+        input: &Input<'_>,
         mut asker: Option<&mut Asker<'_>>,
         scratch: &mut Scratch,
     ) -> Option<Said> {
-        shard.step(now, input, &mut scratch.out);
+        shard.step_on(now, input, &mut scratch.out);
         let place = shard.place();
+        // Most steps say one thing, to whoever asked.
+        if let (Some(asker), [Output { session, .. }]) = (&mut asker, &*scratch.out)
+            && asker.cell.id == *session
+            && let Some(Output { said, .. }) = scratch.out.pop()
+        {
+            self.reached.said(&said);
+            asker.tell(&self.reached, place, said);
+            return None;
+        }
         let mut answer = None;
         for Output { session, said } in scratch.out.drain(..) {
             self.reached.said(&said);
@@ -375,7 +396,8 @@ fn bounds(limits: &Limits, window_requests: u32, window_bytes: u32) -> Bounds {
 
 impl Asker<'_> {
     /// Something that the session's own step said to it.
-    fn tell(&mut self, reached: &Reached, place: Place, said: Said) {
+    #[inline]
+    fn tell(&mut self, reached: &Reached, place: Place, mut said: Said) {
         self.register.note(self.started, &said);
         if !said.is_answer() {
             let mut half = self.cell.out_half.lock();
@@ -383,18 +405,19 @@ impl Asker<'_> {
             self.cell.shares.count_out(&half.outgoing);
             return;
         }
-        let said = match (self.answer, said) {
+        match (self.answer, &said) {
             (AnswerAs::SaidUnlessReleased, Said::Released { .. }) => return,
             (AnswerAs::Exhausted, Said::Refused { status: Status::NotQueued | Status::Recovering, .. }) => {
                 reached::count(&reached.waiting_a_session);
-                Said::Refused { status: Status::ResourceExhausted, blocker: None, waiting: 0 }
+                said = Said::Refused { status: Status::ResourceExhausted, blocker: None, waiting: 0 };
             }
-            (_, said) => said,
-        };
+            _ => {}
+        }
         self.answer(place, Told::Answer { request: self.request.number, said });
     }
 
     /// The answer to the session's request.
+    #[inline]
     fn answer(&mut self, place: Place, told: Told) {
         self.register.fly(self.request.len);
         let mut half = self.cell.out_half.lock();

@@ -52,6 +52,7 @@ pub(super) const NOTICES_WEIGHT_MAX: usize = 256 * 1024;
 impl Entry {
     /// The request that it answers, if it answers one.
     #[must_use]
+    #[inline]
     pub fn request(&self) -> Option<u64> {
         match &self.told {
             Told::Answer { request, .. } | Told::Space { request, .. } => Some(*request),
@@ -61,6 +62,7 @@ impl Entry {
 
     /// About how many bytes it takes to say.
     #[must_use]
+    #[inline]
     pub fn weight(&self) -> usize {
         const FIXED: usize = 64;
         const LEVEL: usize = 16;
@@ -136,6 +138,7 @@ impl Outgoing {
     }
 
     /// The answer to a request, or a lockspace's.
+    #[inline]
     pub fn append_answer(&mut self, place: Place, request_len: u32, told: Told) {
         if matches!(told, Told::Answer { said: Said::Queued { .. }, .. }) {
             self.waiting += 1;
@@ -212,6 +215,7 @@ impl Outgoing {
 
     /// The bytes that are allocated for all that, and set aside for completions that are still to come.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> usize {
         let waiting = usize::try_from(self.waiting).unwrap_or(usize::MAX);
         let entries = self.unsent.capacity().max(waiting) * size_of::<Entry>();
@@ -224,11 +228,13 @@ impl Outgoing {
         self.waiting
     }
 
+    #[inline]
     fn append(&mut self, place: Place, request_len: u32, told: Told) {
         self.last += 1;
         self.push(Entry { number: self.last, place, request_len, told });
     }
 
+    #[inline]
     fn push(&mut self, entry: Entry) {
         self.unsent_weight += entry.weight();
         self.unsent.push_back(entry);

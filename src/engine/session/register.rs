@@ -202,15 +202,26 @@ impl Register {
         self.acked = number;
         self.sent = self.sent.max(number);
         let number = number + u64::from(self.bounds.planted.is(Mistake::AcknowledgementTakesTooMuch));
-        while let Some(entry) = self.retained.pop_front_if(|entry| entry.number <= number) {
-            self.retained_weight -= entry.weight();
-            self.land(&entry);
-        }
         // What a connection before this one was sent may be acknowledged before it is sent again.
-        let has_arrived = |entry: &mut Entry| (1..=number).contains(&entry.number);
-        while let Some(entry) = self.to_send.pop_front_if(has_arrived) {
-            self.to_send_weight -= entry.weight();
-            self.land(&entry);
+        for (entries, weight) in
+            [(&mut self.retained, &mut self.retained_weight), (&mut self.to_send, &mut self.to_send_weight)]
+        {
+            let mut arrived = 0;
+            for entry in entries.iter().take_while(|entry| (1..=number).contains(&entry.number)) {
+                arrived += 1;
+                *weight -= entry.weight();
+                // A request whose answer has arrived is not in flight any more.
+                if entry.request().is_some() {
+                    self.in_flight -= 1;
+                    self.in_flight_bytes -= entry.request_len;
+                }
+            }
+            // Whoever asks one thing at a time acknowledges one answer, and a range costs more than that.
+            match arrived {
+                0 => {}
+                1 => _ = entries.pop_front(),
+                _ => _ = entries.drain(..arrived),
+            }
         }
     }
 
@@ -218,14 +229,6 @@ impl Register {
     #[must_use]
     pub fn acked(&self) -> u64 {
         self.acked
-    }
-
-    /// A request whose answer has arrived is not in flight any more.
-    fn land(&mut self, entry: &Entry) {
-        if entry.request().is_some() {
-            self.in_flight -= 1;
-            self.in_flight_bytes -= entry.request_len;
-        }
     }
 
     /// Another connection goes on with the session. It has received everything up to this number; all after that is to be
@@ -283,6 +286,7 @@ impl Register {
     /// # Errors
     /// BADPARAM for a handle that is above the bound, in use or named twice; QUOTA for too many locks. Both may be
     /// cured by [`Register::free`] of what others ended.
+    #[inline]
     pub fn may_start(&self, handles: &[Handle]) -> Result<(), Status> {
         // Q1: first, for when all handles are in use there is none left to ask with.
         let wanted = u32::try_from(handles.len()).unwrap_or(u32::MAX);
@@ -331,6 +335,7 @@ impl Register {
     }
 
     /// What the session's own step said: handles come into use and become free.
+    #[inline]
     pub fn note(&mut self, started: Started<'_>, said: &Said) {
         match (said, started) {
             (Said::Granted(grant), Started::Lock(handle)) => self.handles.start(handle, grant.lock),
@@ -365,6 +370,7 @@ impl Register {
     }
 
     /// A request of this length has an answer that will be kept until it is acknowledged.
+    #[inline]
     pub fn fly(&mut self, request_len: u32) {
         self.answers += 1;
         self.in_flight += 1;
@@ -447,6 +453,7 @@ impl Register {
 
     /// The bytes it has allocated, about.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> usize {
         let entries = self.to_send.capacity() + self.retained.capacity();
         self.handles.bytes() + entries * size_of::<Entry>() + self.to_send_weight + self.retained_weight
