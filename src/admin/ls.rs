@@ -29,7 +29,8 @@ pub(super) async fn ls(reach: &Reach, ls: &Ls) -> Result<(), Failure> {
         Format::Name => Vec::new(),
         _ => ask::sessions(reach, &client).await?,
     };
-    let items: Vec<_> = locks.iter().map(|lock| words::lock_item(lock, &sessions)).collect();
+    let items: Vec<_> =
+        locks.iter().map(|lock| words::lock_item(lock, &sessions, ls.output.format)).collect();
     render::list(ls.output.format, "locks", &words::LOCK_COLUMNS, &items)
 }
 

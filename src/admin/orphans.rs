@@ -31,7 +31,7 @@ async fn list(reach: &Reach, prefix: Option<&OsStr>, format: Format) -> Result<(
         ..LockFilter::default()
     };
     let locks = ls::all(reach, &client, filter).await?;
-    let items: Vec<_> = locks.iter().map(|lock| words::lock_item(lock, &[])).collect();
+    let items: Vec<_> = locks.iter().map(|lock| words::lock_item(lock, &[], format)).collect();
     render::list(format, "locks", &words::LOCK_COLUMNS, &items)
 }
 

@@ -48,7 +48,7 @@ async fn show(reach: &Reach, id: SessionId, format: Format) -> Result<(), Failur
             &json!({ "session": words::session_json(&session), "locks": locks }),
         );
     }
-    let items: Vec<_> = locks.iter().map(|lock| words::lock_item(lock, sessions)).collect();
+    let items: Vec<_> = locks.iter().map(|lock| words::lock_item(lock, sessions, format)).collect();
     if format != Format::Name {
         render::list(Format::Wide, "sessions", &words::SESSION_COLUMNS, &[words::session_item(&session)])?;
         render::print("\n")?;

@@ -10,6 +10,7 @@ use enq_protocol::vocabulary::{
 use serde_json::{Value, json};
 
 use super::{
+    args::Format,
     duration::show_ms,
     render::{Column, Item, hexadecimal, printable},
 };
@@ -115,12 +116,21 @@ pub(super) const LOCK_COLUMNS: [Column; 16] = [
     Column("REASON", true),
 ];
 
-/// One lock in a list.
+/// One lock in a list that is printed like that. It has nothing else: there may be a million of them.
 #[must_use]
-pub(super) fn lock_item(lock: &LockView, sessions: &[SessionView]) -> Item {
+pub(super) fn lock_item(lock: &LockView, sessions: &[SessionView], format: Format) -> Item {
+    let (json, cells) = match format {
+        Format::Json => (lock_json(lock, sessions), Vec::new()),
+        Format::Table | Format::Wide => (Value::Null, lock_cells(lock, sessions)),
+        Format::Name => (Value::Null, Vec::new()),
+    };
+    Item { name: lock.lock.to_string(), json, cells }
+}
+
+fn lock_cells(lock: &LockView, sessions: &[SessionView]) -> Vec<String> {
     let session = session_of(lock, sessions);
     let said = |say: fn(&SessionView) -> String| session.map(say).unwrap_or_default();
-    let cells = vec![
+    vec![
         lock.lock.to_string(),
         ResourceName::path_to_printable(&lock.path),
         queue(lock.queue).into(),
@@ -137,8 +147,7 @@ pub(super) fn lock_item(lock: &LockView, sessions: &[SessionView]) -> Item {
         lock.flags.to_string(),
         lock.timeout_ms.map(show_ms).unwrap_or_default(),
         printable(&lock.reason),
-    ];
-    Item { name: lock.lock.to_string(), json: lock_json(lock, sessions), cells }
+    ]
 }
 
 /// One lock as JSON.

@@ -128,48 +128,41 @@ impl ResourceName {
     /// The printable form of a path, root first, `/` between the components.
     #[must_use]
     pub fn path_to_printable(path: &[ResourceName]) -> String {
-        use core::fmt::Write as _;
         let mut text = String::new();
         for (at, name) in path.iter().enumerate() {
             if at > 0 {
                 text.push('/');
             }
-            for part in PathComponent(name).escaped() {
-                // Writing to a string cannot fail.
-                let _ = write!(text, "{part}");
-            }
+            escape(name.as_bytes(), &['\\', '/'], &mut text);
         }
         text
     }
 }
 
-/// A name whose printable form also escapes `/`.
-struct PathComponent<'a>(&'a ResourceName);
-
-impl PathComponent<'_> {
-    fn escaped(&self) -> impl Iterator<Item = String> {
-        escape(self.0.as_bytes()).map(|part| if part == "/" { String::from("\\/") } else { part })
-    }
-}
-
-/// Printable text as it is; a backslash doubled; every other byte as `\xNN`.
-fn escape(bytes: &[u8]) -> impl Iterator<Item = String> {
-    bytes.utf8_chunks().flat_map(|chunk| {
-        let valid = chunk.valid().chars().map(|c| match c {
-            '\\' => String::from("\\\\"),
-            c if c.is_control() => {
-                let mut buffer = [0; 4];
-                c.encode_utf8(&mut buffer).bytes().map(|b| alloc::format!("\\x{b:02x}")).collect()
+/// Appends printable text as it is, with a backslash before these characters; every other byte as `\xNN`.
+fn escape(bytes: &[u8], special: &[char], text: &mut String) {
+    use core::fmt::Write as _;
+    // Writing to a string cannot fail.
+    let byte = |text: &mut String, byte: u8| _ = write!(text, "\\x{byte:02x}");
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() {
+                c.encode_utf8(&mut [0; 4]).bytes().for_each(|control| byte(text, control));
+                continue;
             }
-            c => String::from(c),
-        });
-        valid.chain(chunk.invalid().iter().map(|b| alloc::format!("\\x{b:02x}")))
-    })
+            if special.contains(&c) {
+                text.push('\\');
+            }
+            text.push(c);
+        }
+        chunk.invalid().iter().for_each(|invalid| byte(text, *invalid));
+    }
 }
 
 impl fmt::Display for ResourceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text: String = escape(self.as_bytes()).collect();
+        let mut text = String::new();
+        escape(self.as_bytes(), &['\\'], &mut text);
         f.pad(&text)
     }
 }
