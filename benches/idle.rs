@@ -51,7 +51,7 @@ fn main() {
     let mut echo = Command::new(itself);
     echo.arg("--echo");
     let floor = Server::floor(echo).expect("the floor starts");
-    let enqd = Server::start_enqd(Path::new(env!("CARGO_BIN_EXE_enqd"))).expect("enqd starts");
+    let enqd = Server::start_enqd(Path::new(env!("CARGO_BIN_EXE_enqd")), None).expect("enqd starts");
     compare(&[floor, enqd], quiet, number("--rounds", 7));
 }
 

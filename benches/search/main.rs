@@ -82,7 +82,7 @@ fn main() {
         time: Duration::from_secs_f64(option("--seconds", 5.0)),
         load: option("--load", 0.5),
     };
-    let (house, clock) = (Arc::new(house()), Clock::start(Instant::START));
+    let (house, clock) = (Arc::new(house()), Clock::start(enq::engine::Instant::START));
     let crowd = fill(&house, &clock, &asked);
     let counted = house.log().table().statistics();
     println!("{} locks, of which {} wait", counted.locks, counted.waiting);

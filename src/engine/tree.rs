@@ -80,13 +80,13 @@ impl Tree {
     /// Enters a resource that is there already; false if there is another one with its name.
     pub(super) fn insert_new(&mut self, resources: &Slab<Resource>, slot: ResourceSlot) -> bool {
         let resource = &resources[slot];
-        let (above, name) = (resource.above(), resource.name.as_bytes());
-        let hashed = hash_of(&self.hash, above, name);
-        let is_new = self.find_hashed(resources, hashed, above, name).is_none();
-        if is_new {
-            self.insert_hashed(resources, hashed, slot);
+        match self.entry(resources, resource.above(), resource.name.as_bytes()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(slot);
+                true
+            }
         }
-        is_new
     }
 
     fn remove(&mut self, resources: &Slab<Resource>, slot: ResourceSlot) {

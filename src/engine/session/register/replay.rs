@@ -22,7 +22,10 @@ impl Register {
             before.enumerate().filter(|(_, entry)| entry.number > 0).last().map_or(0, |(at, _)| at + 1);
         for entry in outgoing.unsent.drain(..arrived) {
             outgoing.unsent_weight -= entry.weight();
-            self.land(&entry);
+            if entry.request().is_some() {
+                self.in_flight -= 1;
+                self.in_flight_bytes -= entry.request_len;
+            }
         }
     }
 }
