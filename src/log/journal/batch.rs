@@ -49,9 +49,9 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// The header that stands there, if an intact one of this segment does.
-    pub(super) fn at(segment: &[u8], site: Site) -> Option<Header> {
-        let header: &[u8; HEADER_BYTES] = segment.get(site.offset..)?.first_chunk()?;
+    /// The header that these bytes, which stand there, begin with, if it is an intact one of this segment.
+    pub(super) fn at(bytes: &[u8], site: Site) -> Option<Header> {
+        let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
         let is_whose = u64_at(header, 8) == site.segment || site.planted.is(Mistake::StaleBatchesAreRight);
         let is_intact = header[..4] == *MAGIC
             && is_whose
@@ -70,25 +70,31 @@ impl Header {
         (offset + HEADER_BYTES + self.bytes).next_multiple_of(ALIGNMENT)
     }
 
-    /// Are the records behind it as they were written?
-    pub(super) fn has_intact_records(&self, segment: &[u8], site: Site) -> bool {
+    /// Are the records behind it as they were written? The bytes begin with the header.
+    pub(super) fn has_intact_records(&self, bytes: &[u8], site: Site) -> bool {
         let is_intact = |batch: Batch<'_>| {
             crc32c::crc32c_append(site.seed(), batch.records) == self.checksum && batch.is_whole()
         };
-        self.batch(segment, site.offset).is_some_and(is_intact)
+        self.batch(bytes).is_some_and(is_intact)
     }
 
-    /// The records behind it, as they are; nothing if the segment ends before.
-    pub(super) fn batch<'a>(&self, segment: &'a [u8], offset: usize) -> Option<Batch<'a>> {
-        let records = segment.get(offset + HEADER_BYTES..)?.get(..self.bytes)?;
+    /// The records behind it, as they are; nothing if the bytes, which begin with it, end before.
+    pub(super) fn batch<'a>(&self, bytes: &'a [u8]) -> Option<Batch<'a>> {
+        let records = bytes.get(HEADER_BYTES..)?.get(..self.bytes)?;
         Some(Batch { first: self.first, count: self.count, records })
     }
 }
 
-/// Does this look like the header of a batch in that segment, intact or not?
-pub(super) fn is_signed(segment: &[u8], site: Site) -> bool {
-    let Some(header) = segment.get(site.offset..site.offset + HEADER_BYTES) else { return false };
+/// Does this begin like the header of a batch in that segment, intact or not?
+pub(super) fn is_signed(bytes: &[u8], site: Site) -> bool {
+    let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return false };
     header[..4] == *MAGIC && u64_at(header, 8) == site.segment
+}
+
+/// Where headers may begin in these bytes, which stand at a multiple of [`ALIGNMENT`].
+pub(super) fn beginnings(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let places = bytes.chunks(ALIGNMENT).enumerate();
+    places.filter(|(_, place)| place.starts_with(MAGIC)).map(|(number, _)| number * ALIGNMENT)
 }
 
 /// Records in order, as they are on disk.

@@ -159,7 +159,7 @@ impl<'a> Contents<'a> {
     /// It cannot be read.
     pub fn walk(&self, number: u64) -> Result<Option<Walk>, OpenError> {
         let Some(Ok(plate)) = self.segments.get(&number) else { return Ok(None) };
-        Ok(Some(Walk { segment: Segment::read(&self.access, *plate)? }))
+        Ok(Some(Walk { segment: Segment::open(&self.access, *plate)? }))
     }
 }
 
@@ -209,12 +209,13 @@ impl Walk {
     /// The next batch, or the end, again and again.
     pub fn step(&mut self) -> Walked<'_> {
         match self.segment.step() {
-            Found::Batch(header, offset) => {
+            Ok(Found::Batch(header, offset)) => {
                 let Header { durable, .. } = header;
                 Walked::Batch(offset as u64, durable, self.segment.batch(header, offset))
             }
-            Found::End(wrong) => Walked::End(self.segment.offset() as u64, wrong),
-            Found::Gap(why, _, behind) => Walked::Gap(self.segment.offset() as u64, why, behind as u64),
+            Ok(Found::End(wrong)) => Walked::End(self.segment.offset() as u64, wrong),
+            Ok(Found::Gap(why, _, behind)) => Walked::Gap(self.segment.offset() as u64, why, behind as u64),
+            Err(_) => Walked::End(self.segment.offset() as u64, Some("the file cannot be read")),
         }
     }
 }

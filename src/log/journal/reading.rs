@@ -194,7 +194,7 @@ impl Reading {
                 return Ok(None);
             }
             let segment = self.segment.as_mut().expect("it has just begun");
-            match segment.step() {
+            match segment.step()? {
                 Found::Batch(header, offset) => {
                     let batch = segment.batch(header, offset);
                     if header.first != self.next || header.durable >= header.first {
@@ -229,7 +229,7 @@ impl Reading {
     fn begin_segment(&mut self) -> Result<bool, OpenError> {
         let Some(plate) = self.behind.pop_front() else { return Ok(false) };
         let access = Access { disk: &*self.disk, planted: self.planted };
-        self.segment = Some(Segment::read(&access, plate)?);
+        self.segment = Some(Segment::open(&access, plate)?);
         self.report.segments += 1;
         Ok(true)
     }

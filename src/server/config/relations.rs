@@ -114,7 +114,7 @@ impl Judge<'_> {
         self.must(
             (2 << 20..=1 << 30).contains(&s.segment_size.0) && s.segment_size.0.is_multiple_of(4 << 10),
             "2MiB <= segment_size <= 1GiB, in steps of 4KiB",
-            "the longest batch must fit, and a start has the last segment in memory",
+            "the longest batch must fit, and a start looks through all of the last segment",
         );
     }
 
