@@ -89,18 +89,20 @@ fn run(settings: &Settings) -> anyhow::Result<u8> {
         tokio::select! {
             signal = signals.next() => {
                 tracing::info!(signal, "stopping");
-                server.shutdown().await;
-                Ok(0)
+                Ok(server.shutdown().await.map_or(0, disk_failed))
             }
-            why = server.failed() => {
-                eprintln!("enqd: {why}");
-                Ok(EXIT_DISK)
-            }
+            why = server.failed() => Ok(disk_failed(why)),
         }
     });
     // What a thread does with a disk that has failed is not waited for.
     runtime.shutdown_background();
     code
+}
+
+/// Says so, and with which code the process ends.
+fn disk_failed(why: String) -> u8 {
+    eprintln!("enqd: {why}");
+    EXIT_DISK
 }
 
 fn start_log(settings: &Settings) -> anyhow::Result<()> {

@@ -21,7 +21,11 @@ use crate::{
     table::{About, Executed, Refusal, Refused, Request, Scratch, Searched, SessionCell, Table},
 };
 use enq_protocol::vocabulary::{LockId, SessionId, Status};
-use std::sync::{Arc, atomic::Ordering};
+use parking_lot::Mutex;
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// Where records go to become durable, and to be applied after that.
 pub trait Pipe: Send + Sync {
@@ -56,11 +60,13 @@ pub trait Pipe: Send + Sync {
 pub struct Journaled {
     common: Arc<Common>,
     pipe: Arc<dyn Pipe>,
+    /// Of which disk failure nobody is told any more who serves.
+    trouble: Mutex<Option<io::Error>>,
 }
 
 impl Journaled {
     pub(super) fn new(common: Arc<Common>, pipe: Arc<dyn Pipe>) -> Journaled {
-        Journaled { common, pipe }
+        Journaled { common, pipe, trouble: Mutex::default() }
     }
 
     fn append(&self, now: Instant, act: Act<'_>) -> Result<u64, AppendError> {
@@ -193,8 +199,11 @@ impl Log for Journaled {
     }
 
     fn balance_books(&self, _held_ms: u32) {
-        // A failure has been told to who waits for it.
-        let _ = self.pipe.close();
+        *self.trouble.lock() = self.pipe.close().err().map(io::Error::other);
+    }
+
+    fn trouble(&self) -> Option<io::Error> {
+        self.trouble.lock().take()
     }
 }
 

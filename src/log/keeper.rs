@@ -66,17 +66,22 @@ impl Keeper {
         Ok(Keeper { journal, chores, thread, common, room })
     }
 
-    /// What the next start reads instead of all records since the last snapshot.
-    fn take_last_snapshot(&self) {
+    /// What the next start reads instead of all records since the last snapshot. Without it nothing is lost.
+    fn take_last_snapshot(&self) -> Result<(), Failure> {
         if self.common.since_snapshot.load(Ordering::Relaxed) == 0 {
-            return;
+            return Ok(());
         }
         let position = self.journal.durable();
         let image = self.common.image();
         let taken = take_snapshot(&self.journal, position, &image);
         self.common.measures.took_snapshot(position, image.len(), taken.is_ok());
-        if let Err(error) = taken {
-            tracing::warn!(%error, position, "no snapshot was taken at the end");
+        match taken {
+            Ok(()) => Ok(()),
+            Err(SnapshotError::Failed(failure)) => Err(failure),
+            Err(error) => {
+                tracing::warn!(%error, position, "no snapshot was taken at the end");
+                Ok(())
+            }
         }
     }
 }
@@ -169,9 +174,7 @@ impl Pipe for Keeper {
         if let Some(Err(panicked)) = self.thread.lock().take().map(thread::JoinHandle::join) {
             std::panic::resume_unwind(panicked);
         }
-        if closed.is_ok() {
-            self.take_last_snapshot();
-        }
-        closed
+        closed?;
+        self.take_last_snapshot()
     }
 }

@@ -41,7 +41,7 @@ pub use shutdown::StopSignals;
 
 use crate::{
     engine::Instant,
-    log::{Epoch, EpochError, Log, RecoverError, Volatile, journal::Report},
+    log::{Epoch, EpochError, Log, LogKind, RecoverError, Volatile, journal::Report},
     table::{Setting, Table},
 };
 use enq_protocol::vocabulary::Statistics;
@@ -237,8 +237,9 @@ impl Server {
         self.shared.house.log.table()
     }
 
-    /// Stops: nobody else is let in, everybody inside is told SHUTDOWN, and what was to be written is written.
-    pub async fn shutdown(self) {
+    /// Stops: nobody else is let in, everybody inside is told SHUTDOWN, and what was to be written is written. Says why its
+    /// journal could not be closed, if that is so.
+    pub async fn shutdown(self) -> Option<String> {
         let held_ms = self.shared.house.log.close_books();
         self.shared.house.stop();
         self.shared.stop.cancel();
@@ -247,7 +248,13 @@ impl Server {
             tracing::warn!(connections = self.tracker.len(), "not every connection ended in time");
         }
         self.shared.house.log.balance_books(held_ms);
-        self.shared.house.say_trouble();
+        match self.shared.house.log.kind() {
+            LogKind::Journal => self.shared.house.log.trouble().map(|error| error.to_string()),
+            LogKind::Volatile => {
+                self.shared.house.say_trouble();
+                None
+            }
+        }
     }
 }
 
