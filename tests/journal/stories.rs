@@ -337,7 +337,7 @@ fn a_failure_of_a_snapshot_is_told_although_nobody_writes() {
     });
     let mut snapshot = journal.snapshot(position).unwrap();
     snapshot.add(b"state").unwrap();
-    disk.set_plan(Plan { at: Some((disk.calls(), Fault::Eio)), full_from: None });
+    disk.set_plan(Plan { at: Some((disk.calls() + 1, Fault::Eio)), full_from: None });
     assert!(matches!(snapshot.finish(), Err(SnapshotError::Failed(_))));
     until("it is told", || ear.0.lock().unwrap().failures == 1);
     assert!(journal.close().is_err());
