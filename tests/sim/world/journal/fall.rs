@@ -28,13 +28,16 @@ pub(crate) enum End {
 
 impl Journal {
     /// The last thing it does: how many operations of the disk happened, and what that means.
-    fn last_act(&mut self, random: &mut StdRng) -> (usize, Option<&'static str>) {
+    fn last_act(&mut self, end: End, random: &mut StdRng) -> (usize, Option<&'static str>) {
         let before = self.disk.ops();
         let is_taking = matches!(self.taking, Taking::Writing(..));
         let mark = match random.random_range(0..8) {
             0..5 if self.writing.is_some() && !(is_taking && random.random_bool(0.5)) => {
                 _ = self.write();
-                let (after, at) = (self.disk.ops(), random.random_range(before..=self.disk.ops()));
+                let after = self.disk.ops();
+                // What tears a batch is a loss of power before it is synced.
+                let tears = end == End::Outage && after > before && random.random_bool(0.6);
+                let at = if tears { after - 1 } else { random.random_range(before..=after) };
                 let is_written = at > before && matches!(self.disk.op(at - 1), Some(Op::Write(..)));
                 return match self.disk.op(at) {
                     _ if at == after => (at, Some("a crash between sync and apply")),
@@ -75,12 +78,13 @@ impl World {
         }
         let waits = self.random.random_bool(0.7);
         let journal = self.server.journal_mut();
-        if waits && journal.writing.is_none() {
+        let is_busy = journal.writing.is_some() || matches!(journal.taking, Taking::Writing(..));
+        if waits && !is_busy {
             // Most of the time nothing is being written; most crashes should find something.
-            self.upkeep.falls_at_write = Some(end);
+            self.upkeep.falls_when_busy = Some(end);
             return;
         }
-        let (at, mark) = journal.last_act(&mut self.random);
+        let (at, mark) = journal.last_act(end, &mut self.random);
         let disk = left(&journal.disk, at, end, &mut self.random);
         self.tell(format_args!("the server ends, {end:?}, {}", mark.unwrap_or("at rest")));
         self.marks.sometimes(match end {

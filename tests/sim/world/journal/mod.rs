@@ -213,7 +213,7 @@ pub(crate) struct Upkeep {
     moment: Instant,
     acked: BTreeMap<SessionId, u64>,
     /// How the server ends as soon as something is being written.
-    falls_at_write: Option<End>,
+    falls_when_busy: Option<End>,
     /// The disk has no room.
     is_full: bool,
     /// A call of the disk is to fail, or has.
