@@ -39,8 +39,8 @@ const ROOMS: [Room; 12] = [
     Room {
         folder: "src/log",
         may: plain_and![
-            "std::sync" "std::task" "std::thread" "std::fs" "std::io" "std::path" "std::env" "std::os" "crate::log" "crate::table" "crate::engine"
-            "enq_protocol::vocabulary" "thiserror" "tracing" "nix" "parking_lot"
+            "std::sync" "std::task" "std::thread" "std::panic" "std::process::abort" "std::fs" "std::io" "std::path"
+            "std::env" "std::os" "crate::log" "crate::table" "crate::engine" "enq_protocol::vocabulary" "thiserror" "tracing" "nix" "parking_lot"
         ],
     },
     Room {
