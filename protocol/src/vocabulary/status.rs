@@ -70,7 +70,7 @@ statuses! {
     NoSpace             39   "NOSPACE"           "INSFMEM"       "ENOMEM"       77   "the server is out of room for new locks"
     Recovering          40   "RECOVERING"        "-"             "EAGAIN"       75   "the server waits for leases of before its restart to end"
     NoSuchSpace         41   "NOSUCHSPACE"       "NODOMAIN"      "EINVAL"       64   "there is no such lockspace"
-    ResourceExhausted   42   "RESOURCE_EXHAUSTED" "EXQUOTA"      "ENOMEM"       77   "no room: too many wait, or the memory is used up"
+    ResourceExhausted   42   "RESOURCE_EXHAUSTED" "EXQUOTA"      "ENOMEM"       77   "no room: too many wait, the memory is used up, or the disk is full"
     SpaceExists         43   "SPACEEXISTS"       "-"             "EEXIST"       64   "the lockspace exists already"
     SpaceInUse          44   "SPACEINUSE"        "-"             "EBUSY"        70   "the lockspace has locks"
     Limit               45   "LIMIT"             "-"             "EINVAL"       64   "a number outside its limits"
