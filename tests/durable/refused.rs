@@ -202,7 +202,7 @@ fn first_behind_the_snapshot(place: &Place) -> u64 {
         match walk.step() {
             Walked::Batch(offset, _, batch) if batch.first() > known => return offset,
             Walked::Batch(..) => {}
-            Walked::End(..) => panic!("there are records behind the snapshot"),
+            Walked::End(..) | Walked::Gap(..) => panic!("there are records behind the snapshot"),
         }
     }
 }
