@@ -52,8 +52,14 @@ struct Asked {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Beside {
     Nothing,
+    /// A core that does something else: what that costs is the machine's, not the table's.
+    Busy,
     Search,
     Listing,
+}
+
+impl Beside {
+    const ALL: [Beside; 4] = [Beside::Nothing, Beside::Busy, Beside::Search, Beside::Listing];
 }
 
 /// What a round shows.
@@ -91,9 +97,9 @@ fn main() {
     let interval = (asked.load > 0.0)
         .then(|| nanoseconds(Duration::from_secs_f64(1.0 / (free.pairs_a_second * asked.load))));
     println!("a bystander with nothing beside it: {:.0} pairs/s; load {}", free.pairs_a_second, asked.load);
-    let mut rounds: [Vec<Round>; 3] = Default::default();
+    let mut rounds: [Vec<Round>; 4] = Default::default();
     for _ in 0..asked.rounds.max(1) {
-        for (of, beside) in rounds.iter_mut().zip([Beside::Nothing, Beside::Search, Beside::Listing]) {
+        for (of, beside) in rounds.iter_mut().zip(Beside::ALL) {
             of.push(round(&house, &clock, &asked, (&mut bystander, interval), beside));
         }
     }
@@ -154,6 +160,12 @@ fn round(
     thread::scope(|threads| {
         let other = threads.spawn(|| match beside {
             Beside::Nothing => Round::default(),
+            Beside::Busy => {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+                Round::default()
+            }
             Beside::Search => search(house, clock, &stop),
             Beside::Listing => list(house, clock, &stop),
         });
@@ -257,18 +269,18 @@ fn percentile(all: &mut [u64], percent: usize) -> u64 {
     all.get((all.len() * percent / 100).min(all.len().saturating_sub(1))).copied().unwrap_or(0)
 }
 
-fn report(rounds: &[Vec<Round>; 3]) {
+fn report(rounds: &[Vec<Round>; 4]) {
     let ms = |nanoseconds: u64| nanoseconds as f64 / 1e6;
     let median = |of: &[Round], what: &dyn Fn(&Round) -> f64| {
         let mut all: Vec<f64> = of.iter().map(what).collect();
         all.sort_by(f64::total_cmp);
         all[all.len() / 2]
     };
-    let [nothing, search, listing] = rounds;
+    let [nothing, busy, search, listing] = rounds;
     let (rate, p99) =
         (median(nothing, &|round| round.pairs_a_second), median(nothing, &|round| ms(round.p99)));
     println!("nothing beside it: {rate:>10.0} pairs/s, p99 {p99:.4} ms");
-    for (name, of) in [("searches", search), ("a listing", listing)] {
+    for (name, of) in [("a busy core", busy), ("searches", search), ("a listing", listing)] {
         let (with, slow) = (median(of, &|round| round.pairs_a_second), median(of, &|round| ms(round.p99)));
         let longest = of.iter().map(|round| round.longest).max().unwrap_or(0);
         println!(
