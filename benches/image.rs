@@ -103,8 +103,8 @@ fn ask(table: &Table, cell: &Arc<SessionCell>, handle: &mut u32, number: u32, sc
     let handle = Handle::new(*handle).expect("they start at 1");
     let input = Input::Enq { ask, handle, under: Under::Lockspace(LockspaceId(0)), name: &name };
     let mut register = cell.in_half.lock();
-    let request = Request { number: register.last() + 1, len: 60 };
-    register.number(request.number, 0).expect("in order");
+    let request = Request { number: register.last() + 1, digest: 0, len: 60 };
+    register.admit(request.number, request.digest, request.len).expect("in order");
     table.execute(moment(number), (cell, &mut register), request, Call::Lock(input), scratch);
     // Its session is told, and says that it was.
     register.take_over(&mut cell.out_half.lock().outgoing);
