@@ -129,8 +129,8 @@ mod tests {
         request(5, "h:1", "/p", b"body", &mut out);
         let fields = b"\x83\x86\x04\x02/p\x01\x03h:1\x0F\x10\x10application/grpc\x00\x02te\x08trailers";
         let expected =
-            [&[0, 0, 46, 1, 4, 0, 0, 0, 5][..], fields, &[0, 0, 4, 0, 1, 0, 0, 0, 5], b"body"].concat();
-        assert_eq!(fields.len(), 46);
+            [&[0, 0, 43, 1, 4, 0, 0, 0, 5][..], fields, &[0, 0, 4, 0, 1, 0, 0, 0, 5], b"body"].concat();
+        assert_eq!(fields.len(), 43);
         assert_eq!(&out[..], expected);
     }
 
