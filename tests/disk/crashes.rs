@@ -205,7 +205,11 @@ impl Crashes {
             let pieces: Vec<bool> = self.pieces.iter().map(|_| dice.random()).collect();
             let moves: BTreeMap<usize, bool> = self.moves.iter().map(|of| (of.op, dice.random())).collect();
             let index = |piece: &Piece| self.pieces.iter().position(|other| std::ptr::eq(other, piece));
-            states.push(self.build(&Kept(&|piece| pieces[index(piece).unwrap()], &|op| moves[&op])));
+            states.push(
+                self.build(&Kept(&|piece| pieces[index(piece).expect("it is one of them")], &|op| {
+                    moves[&op]
+                })),
+            );
         }
         states
     }

@@ -28,8 +28,11 @@ pub(crate) fn first_wrong(plant: Plant) -> Option<String> {
 /// How a stage is set up.
 type SetUp = fn(Plant) -> Stage;
 
+/// What is said, on such a stage, and what is wrong with it.
+type Dialogue = fn(Plant, SetUp) -> Result<(), String>;
+
 fn first_wrong_with(plant: Plant, set_up: SetUp) -> Option<String> {
-    let dialogues: [fn(Plant, SetUp) -> Result<(), String>; 8] = [
+    let dialogues: [Dialogue; 8] = [
         an_answer_is_lost,
         an_answer_is_lost_behind_one_that_was_heard,
         a_request_is_lost,

@@ -45,13 +45,11 @@ pub(super) fn local(make: &Make, life: u64) -> Local {
     }
 }
 
+/// A journal that has become a table, and where it is told why nothing more is applied.
+type Ready = (Recovered, Arc<Mutex<Option<String>>>);
+
 /// Makes the table of a disk, and of that a log.
-fn recover_from(
-    disk: &Model,
-    make: &Make,
-    keeping: &Keeping,
-    life: u64,
-) -> Result<(Recovered, Arc<Mutex<Option<String>>>), RecoverError> {
+fn recover_from(disk: &Model, make: &Make, keeping: &Keeping, life: u64) -> Result<Ready, RecoverError> {
     let stopped: Arc<Mutex<Option<String>>> = Arc::default();
     let told = Arc::clone(&stopped);
     let served = Served {
@@ -69,7 +67,7 @@ fn recover_from(
 /// What serves, and how it is kept.
 pub(crate) fn begin(
     disk: &Model,
-    (recovered, stopped): (Recovered, Arc<Mutex<Option<String>>>),
+    (recovered, stopped): Ready,
     keeping: &Keeping,
 ) -> (enq::log::Journaled, Journal) {
     let queue = Arc::new(Queue::new(recovered.writer.next(), keeping.crowded));
@@ -226,12 +224,7 @@ impl World {
     }
 
     /// The next server serves.
-    fn go_on(
-        &mut self,
-        disk: &Model,
-        recovered: (Recovered, Arc<Mutex<Option<String>>>),
-        behind: Behind,
-    ) -> Result<(), Wrong> {
+    fn go_on(&mut self, disk: &Model, recovered: Ready, behind: Behind) -> Result<(), Wrong> {
         let Recovered { epoch, now, report, .. } = &recovered.0;
         let (epoch, now, report) = (*epoch, *now, report.clone());
         let before = self.server.journal().epoch;
