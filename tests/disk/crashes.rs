@@ -158,12 +158,11 @@ impl Crashes {
     /// One of the many things that a crash here may leave.
     pub(crate) fn drawn(&self, dice: &mut impl Rng) -> State {
         let (pieces, moves) = (dice.random_range(0..=4), dice.random_range(0..=4));
-        let pieces: BTreeSet<(usize, usize)> = self
-            .pieces
-            .iter()
-            .filter(|_| dice.random_ratio(pieces, 4))
-            .map(|piece| (piece.op, piece.sector))
-            .collect();
+        // Written in order as far as it came, or in any order.
+        let came = dice.random_bool(0.5).then(|| self.pieces.len().saturating_sub(dice.random_range(0..4)));
+        let mut is_kept = |at: usize| came.map_or_else(|| dice.random_ratio(pieces, 4), |came| at < came);
+        let kept = self.pieces.iter().enumerate().filter(|(at, _)| is_kept(*at));
+        let pieces: BTreeSet<(usize, usize)> = kept.map(|(_, piece)| (piece.op, piece.sector)).collect();
         let moves: BTreeSet<usize> =
             self.moves.iter().filter(|_| dice.random_ratio(moves, 4)).map(|of| of.op).collect();
         self.build(&Kept(&|piece| pieces.contains(&(piece.op, piece.sector)), &|op| moves.contains(&op)))

@@ -48,7 +48,7 @@ pub(crate) const MARKS: [(&str, u64); 56] = [
     ("a session was resumed", 500),
     ("a start used a snapshot", 50),
     ("a stream stood still", 100),
-    ("a torn tail was cut", 5),
+    ("a torn tail was cut", 3),
     ("an administrator ended a session", 5),
     ("an answer was kept and sent again", 500),
     ("an answer was said again after a restart", 20),

@@ -51,16 +51,15 @@ impl World {
         if self.server.journal_mut().begin_batch(batch_bytes) {
             let takes = self.a_sync();
             self.later(takes, Chore::Written);
-            let is_long = self.server.journal().writing.as_ref().is_some_and(|body| body.length() > 512);
-            if self.upkeep.falls_when_busy.is_some() && (is_long || self.random.random_bool(0.1)) {
-                self.fall_now();
-            }
+            self.fall_if_due();
         }
     }
 
-    /// The disk is busy, as it should be when the server ends.
-    fn fall_now(&mut self) {
-        if let Some(end) = self.upkeep.falls_when_busy.take() {
+    /// Is the disk busy with what it should be busy with when the server ends?
+    fn fall_if_due(&mut self) {
+        if let Some((end, busy)) = self.upkeep.falls_when
+            && self.server.journal().is_at(busy)
+        {
             self.at(self.now, Event::Fault(Fault::Fall(end)));
         }
     }
@@ -179,7 +178,7 @@ impl World {
             Ok(true) => {
                 let takes = self.a_sync();
                 self.later(takes, Chore::Snapshot);
-                self.fall_now();
+                self.fall_if_due();
                 Ok(())
             }
             Ok(false) => {

@@ -8,7 +8,10 @@ use super::super::run::{Event, World, Wrong};
 use super::super::server::ConnectionId;
 use super::{Journal, Taking};
 use crate::disk::{Fault, Model, Op, Plan};
-use rand::{Rng as _, rngs::StdRng};
+use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
+
+/// A sector is written whole or not at all.
+const SECTOR: usize = 512;
 
 /// What is left of a server.
 pub(crate) struct Fallen {
@@ -26,13 +29,41 @@ pub(crate) enum End {
     Outage,
 }
 
+/// What the disk is to be busy with when the server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Busy {
+    /// Whatever it is.
+    Anything,
+    /// It writes a batch.
+    Write,
+    /// It writes one that a loss of power can tear.
+    LongWrite,
+    /// It writes a snapshot.
+    Snapshot,
+}
+
 impl Journal {
+    /// Is it busy with that?
+    pub(super) fn is_at(&self, busy: Busy) -> bool {
+        match busy {
+            Busy::Anything => true,
+            Busy::Write => self.writing.is_some(),
+            Busy::LongWrite => self.writing.as_ref().is_some_and(|body| body.length() > SECTOR),
+            Busy::Snapshot => matches!(self.taking, Taking::Writing(..)),
+        }
+    }
+
     /// The last thing it does: how many operations of the disk happened, and what that means.
-    fn last_act(&mut self, end: End, random: &mut StdRng) -> (usize, Option<&'static str>) {
+    fn last_act(&mut self, end: End, busy: Busy, random: &mut StdRng) -> (usize, Option<&'static str>) {
         let before = self.disk.ops();
         let is_taking = matches!(self.taking, Taking::Writing(..));
-        let mark = match random.random_range(0..8) {
-            0..5 if self.writing.is_some() && !(is_taking && random.random_bool(0.5)) => {
+        let act = match busy {
+            Busy::Write | Busy::LongWrite => 0,
+            Busy::Snapshot => 1,
+            Busy::Anything => random.random_range(0..4),
+        };
+        let mark = match act {
+            0 if self.writing.is_some() => {
                 _ = self.write();
                 let after = self.disk.ops();
                 // What tears a batch is a loss of power before it is synced.
@@ -45,11 +76,11 @@ impl Journal {
                     _ => (at, Some("a crash in a write")),
                 };
             }
-            0..5 => {
+            0 | 1 => {
                 _ = self.snapshot_on();
                 is_taking.then_some("a crash in the middle of a snapshot")
             }
-            5 => {
+            2 => {
                 _ = self.writer.prepare();
                 None
             }
@@ -76,15 +107,19 @@ impl World {
         if self.upkeep.is_down {
             return;
         }
-        let waits = self.random.random_bool(0.7);
-        let journal = self.server.journal_mut();
-        let is_busy = journal.writing.is_some() || matches!(journal.taking, Taking::Writing(..));
-        if waits && !is_busy {
-            // Most of the time nothing is being written; most crashes should find something.
-            self.upkeep.falls_when_busy = Some(end);
+        // Most of the time nothing is being written; most crashes should find something.
+        let busy = match self.upkeep.falls_when.take() {
+            Some((_, busy)) => busy,
+            None => *[Busy::Anything, Busy::Write, Busy::LongWrite, Busy::Snapshot]
+                .choose(&mut self.random)
+                .expect("not empty"),
+        };
+        if !self.server.journal().is_at(busy) {
+            self.upkeep.falls_when = Some((end, busy));
             return;
         }
-        let (at, mark) = journal.last_act(end, &mut self.random);
+        let (at, mark) = self.server.journal_mut().last_act(end, busy, &mut self.random);
+        let journal = self.server.journal();
         let disk = left(&journal.disk, at, end, &mut self.random);
         self.tell(format_args!("the server ends, {end:?}, {}", mark.unwrap_or("at rest")));
         self.marks.sometimes(match end {
@@ -115,6 +150,7 @@ impl World {
     fn go_down(&mut self, disk: Model, end: End) {
         self.note_metrics();
         self.upkeep.is_down = true;
+        self.upkeep.lost_power |= end == End::Outage;
         self.upkeep.has_error = false;
         disk.set_plan(Plan { at: None, full_from: self.upkeep.is_full.then_some(0) });
         self.upkeep.fallen = Some(Fallen { disk, starts_cut: 0 });

@@ -212,8 +212,10 @@ pub(crate) struct Upkeep {
     /// The moment of the last record that was applied, and what each session had acknowledged by its last one.
     moment: Instant,
     acked: BTreeMap<SessionId, u64>,
-    /// How the server ends as soon as something is being written.
-    falls_when_busy: Option<End>,
+    /// How the server ends as soon as its disk is busy with that.
+    falls_when: Option<(End, fall::Busy)>,
+    /// Its machine has lost its power.
+    lost_power: bool,
     /// The disk has no room.
     is_full: bool,
     /// A call of the disk is to fail, or has.

@@ -126,8 +126,11 @@ impl World {
         let disk = self.rot(disk);
         let behind = match self.look_behind(&disk) {
             Ok(behind) => behind,
-            Err(RecoverError::Open(OpenError::Aborted { .. })) if starts_cut > 1 => {
-                // Somebody has looked, and has it tried once more.
+            Err(RecoverError::Open(OpenError::Aborted { .. }))
+                if starts_cut > 0 || self.upkeep.lost_power =>
+            {
+                // Somebody has looked, and has it tried once more. The note of what is being applied is not synced: after a
+                // loss of power it may be one of before, and count for an end that was none.
                 self.marks.sometimes("a start was refused after two ends at one place");
                 disk.take_away("attempts");
                 return self.start_again(disk, starts_cut);
