@@ -16,11 +16,7 @@ async fn session(place: &Place, name: &str) -> Session {
 async fn after_a_stop_in_order_the_snapshot_is_all_there_is_to_read() {
     let place = Place::new();
     let server = place.start().await;
-    assert!(
-        server.said().contains("a new journal in"),
-        "{}",
-        server.said()
-    );
+    assert!(server.said().contains("a new journal in"), "{}", server.said());
     let (holder, waiting) = (session(&place, "holder").await, session(&place, "waiting").await);
     let read = holder.lock("shared").mode(Pr).await.unwrap();
     let stored = holder.lock("stored").mode(Pw).await.unwrap();

@@ -174,10 +174,8 @@ impl Register {
     pub fn has_room(&self, requests: u32, bytes: usize) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let under_way = u32::try_from(self.admitted.saturating_sub(self.last)).unwrap_or(u32::MAX);
-        let (in_flight, in_flight_bytes) = (
-            self.in_flight.saturating_add(under_way),
-            self.in_flight_bytes.saturating_add(self.under_way_bytes),
-        );
+        let in_flight = self.in_flight.saturating_add(under_way);
+        let in_flight_bytes = self.in_flight_bytes.saturating_add(self.under_way_bytes);
         in_flight.saturating_add(requests) <= self.bounds.window_requests
             && in_flight_bytes.saturating_add(bytes) <= self.bounds.window_bytes
     }
