@@ -125,7 +125,7 @@ impl Check {
 }
 
 /// Worlds that a mistake may take to be found.
-const WORLDS_MAX: u64 = 300;
+const WORLDS_MAX: u64 = 500;
 
 /// The mistakes, each with the checks that must find it.
 fn exhibits() -> Vec<(Plant, Vec<Check>)> {
