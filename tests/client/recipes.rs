@@ -120,6 +120,29 @@ async fn an_observer_sees_leaders_come_resign_die_and_be_dropped() {
     drop(observer);
 }
 
+/// A leader that stays is seen, however close to the end of the last term it came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_term_is_missed_by_an_observer_that_was_just_told_of_the_end_of_another() {
+    let stage = Stage::set().await;
+    let watching = stage.session("observer").await;
+    let mut observer = Election::on(watching.lock("leader")).observe().await.unwrap();
+    let (seen, mut leaders) = tokio::sync::mpsc::unbounded_channel();
+    let observes = tokio::spawn(async move {
+        while seen.send(observer.changed().await.unwrap().map(<[u8]>::to_vec)).is_ok() {}
+    });
+    let (a, b) = (stage.session("a").await, stage.session("b").await);
+    let mut leader = Election::on(a.lock("leader")).campaign("0").await.unwrap();
+    for term in 0..400_u32 {
+        let next = Election::on(if term % 2 == 0 { &b } else { &a }.lock("leader"));
+        let next = tokio::spawn(async move { next.campaign(format!("{}", term + 1)).await.unwrap() });
+        let led = format!("{term}").into_bytes();
+        while soon(leaders.recv()).await.unwrap().as_ref() != Some(&led) {}
+        leader.resign().await.unwrap();
+        leader = soon(next).await.unwrap();
+    }
+    observes.abort();
+}
+
 #[tokio::test]
 async fn of_many_candidates_one_leads_at_a_time() {
     let stage = Stage::set().await;

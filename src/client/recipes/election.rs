@@ -3,9 +3,10 @@
 //! The resource has one subresource, the *office*. A candidate waits for it in PW; the leader's value stands in its value
 //! block, which is *not valid* after a leader that died and empty after one that resigned. The resource itself stands
 //! for the *term*: the leader converts it to EX, observers wait for it in CR. So an observer is granted CR when a term
-//! ends, and told that it blocks when the next one begins; it then reads the value, steps back to NL, and waits again.
-//! Nobody polls, and no observer stands in the way of a leader: the office is the leader's whether or not its term has
-//! been noticed.
+//! ends, and told that it blocks when the next one begins; it then steps back to NL and waits again. It reads the value
+//! only when CR is held or asked for: whoever read it before could miss a whole term in between, because its request
+//! would stand behind a leader that it has never seen. Nobody polls, and no observer stands in the way of a leader: the
+//! office is the leader's whether or not its term has been noticed.
 //!
 //! Between two terms an observer may see no leader or go straight on to the next one. What the leader does must be
 //! fenced ([`Leader::fence`]) where it matters: an election alone cannot stop a former leader that slept.
@@ -15,8 +16,8 @@ use crate::client::{
 };
 use std::{
     future::Future,
-    pin::pin,
-    task::{Context, Waker},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
 };
 use tokio::task::JoinHandle;
 
@@ -70,7 +71,7 @@ impl Election {
     pub async fn observe(&self) -> Result<Observer, NotGranted> {
         let root = self.enter().await?;
         let leader = read(&root).await?;
-        Ok(Observer { election: self.clone(), root: Some(root), leader })
+        Ok(Observer { election: self.clone(), root, place: Place::None, leader })
     }
 }
 
@@ -155,9 +156,47 @@ impl Drop for Leader {
 #[must_use = "nothing is observed until `changed` is awaited"]
 pub struct Observer {
     election: Election,
-    /// The resource, in NL or CR; none after a wait that was given up.
-    root: Option<Lock>,
+    /// Looks by this lock on the resource, which stays in NL.
+    root: Lock,
+    place: Place,
     leader: Option<Box<[u8]>>,
+}
+
+/// Where an observer's other lock on the resource is.
+enum Place {
+    /// There was none yet, or it was lost.
+    None,
+    /// In NL. What is read now may be out of date before anybody is told.
+    Aside(Lock),
+    /// Asked for CR: behind the leader, so it is granted when the term ends. Or on its way back to NL.
+    Moving(Moving),
+    /// In CR: told when a term begins.
+    Between(Lock),
+}
+
+/// A conversion of an observer's. It outlives a wait that is given up.
+struct Moving {
+    to: LockMode,
+    conversion: Pin<Box<dyn Future<Output = Result<Lock, Refused>> + Send>>,
+}
+
+impl Moving {
+    /// Asked for before this returns: the first poll sends it.
+    fn begin(lock: Lock, to: LockMode) -> Result<Place, NotGranted> {
+        let conversion = lock.convert(to).notices(true);
+        // Behind the leader that waits for observers to step back, not past it.
+        let conversion = if to == LockMode::Cr { conversion.queue_behind() } else { conversion };
+        let mut moving = Moving { to, conversion: conversion.into_future() };
+        match moving.conversion.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(done) => moving.done(done),
+            Poll::Pending => Ok(Place::Moving(moving)),
+        }
+    }
+
+    fn done(&self, done: Result<Lock, Refused>) -> Result<Place, NotGranted> {
+        let lock = done.map_err(|refused| refused.why)?;
+        Ok(if self.to == LockMode::Cr { Place::Between(lock) } else { Place::Aside(lock) })
+    }
 }
 
 impl Observer {
@@ -173,29 +212,61 @@ impl Observer {
     /// [`NotGranted`], if the session is lost.
     pub async fn changed(&mut self) -> Result<Option<&[u8]>, NotGranted> {
         loop {
-            let root = match self.root.take() {
-                Some(root) => root,
-                None => self.election.enter().await?,
-            };
-            let seen = read(&root).await?;
+            // First the place in the queue, then the look: what comes after the look is told.
+            self.take_place().await?;
+            let seen = read(&self.root).await?;
             if seen != self.leader {
-                self.root = Some(root);
                 self.leader = seen;
                 return Ok(self.leader.as_deref());
             }
-            self.root = Some(next(root).await?);
+            self.told().await?;
         }
     }
-}
 
-/// Waits for the end of a term, or, with the resource in CR, for the beginning of one.
-async fn next(root: Lock) -> Result<Lock, NotGranted> {
-    if root.mode() == LockMode::Cr {
-        if root.blocking().await.is_err() {
-            return Err(NotGranted::SessionLost(root.session().loss()));
+    /// Until CR is held or asked for.
+    async fn take_place(&mut self) -> Result<(), NotGranted> {
+        loop {
+            match std::mem::replace(&mut self.place, Place::None) {
+                Place::None => self.place = Place::Aside(self.election.enter().await?),
+                Place::Aside(lock) => self.place = Moving::begin(lock, LockMode::Cr)?,
+                held_or_asked => {
+                    let back = matches!(&held_or_asked, Place::Moving(moving) if moving.to == LockMode::Nl);
+                    self.place = held_or_asked;
+                    if !back {
+                        return Ok(());
+                    }
+                    self.moved().await?;
+                }
+            }
         }
-        return root.convert(LockMode::Nl).await.map_err(|refused| refused.why);
     }
-    // Behind the leader that waits for observers to step back, not past it.
-    root.convert(LockMode::Cr).queue_behind().notices(true).await.map_err(|refused| refused.why)
+
+    /// The end of a term, or, in CR, the beginning of one, for which it steps aside.
+    async fn told(&mut self) -> Result<(), NotGranted> {
+        match &self.place {
+            Place::Moving(_) => return self.moved().await,
+            Place::Between(lock) => {
+                if lock.blocking().await.is_err() {
+                    return Err(NotGranted::SessionLost(self.root.session().loss()));
+                }
+            }
+            Place::None | Place::Aside(_) => return Ok(()),
+        }
+        if let Place::Between(lock) = std::mem::replace(&mut self.place, Place::None) {
+            self.place = Moving::begin(lock, LockMode::Nl)?;
+        }
+        Ok(())
+    }
+
+    /// The end of the conversion under way.
+    async fn moved(&mut self) -> Result<(), NotGranted> {
+        if let Place::Moving(moving) = &mut self.place {
+            let done = moving.conversion.as_mut().await;
+            let done = moving.done(done);
+            // A conversion that has ended is not asked again, whatever came of it.
+            self.place = Place::None;
+            self.place = done?;
+        }
+        Ok(())
+    }
 }
