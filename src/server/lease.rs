@@ -199,11 +199,12 @@ impl Stalls {
     }
 
     /// When a lease ends that runs from there: stalls that were noticed since, and lasted for more than a quarter of it,
-    /// do not count.
+    /// do not count. Of one that was noticed only after the server had begun to read, what came before is the past.
     fn end_of(&self, heard_at: Instant, ttl_ms: u32) -> Instant {
         let quarter = u64::from(ttl_ms) * 1_000_000 / 4;
         let since = self.recent.iter().rev().take_while(|(noticed, _)| *noticed > heard_at);
-        let given_back: u64 = since.map(|(_, away)| *away).filter(|away| *away > quarter).sum();
+        let long = since.filter(|(_, away)| *away > quarter);
+        let given_back: u64 = long.map(|(noticed, away)| (*away).min(noticed.0 - heard_at.0)).sum();
         Instant(heard_at.after_ms(ttl_ms).0.saturating_add(given_back))
     }
 }
@@ -230,9 +231,11 @@ mod tests {
         assert_eq!(stalls.end_of(ms(6_500), 4_000), ms(13_500), "he could not be heard for three seconds");
         assert_eq!(stalls.end_of(ms(6_500), 12_000), ms(18_500), "a quarter of this lease is three seconds");
         assert_eq!(stalls.end_of(ms(10_000), 4_000), ms(14_000), "he was heard after it");
+        assert_eq!(stalls.end_of(ms(9_990), 4_000), ms(14_000), "he was heard before the stall was noticed");
+        assert_eq!(stalls.end_of(ms(7_000), 4_000), ms(14_000), "and not before it began");
         stalls.note(ms(12_000), 1_500_000_000);
         assert_eq!(stalls.end_of(ms(6_500), 4_000), ms(15_000), "both cost him something");
-        assert_eq!(stalls.end_of(ms(11_000), 4_000), ms(16_500));
+        assert_eq!(stalls.end_of(ms(11_000), 4_000), ms(16_000), "a second of it came after");
     }
 
     #[test]
@@ -243,7 +246,7 @@ mod tests {
         }
         assert_eq!(stalls.recent.len(), STALLS);
         assert_eq!(stalls.end_of(Instant::START, 1_000), ms(1_000 + 500 * 500));
-        assert_eq!(stalls.end_of(ms(499_999), 1_000), ms(501_499), "the latest alone");
+        assert_eq!(stalls.end_of(ms(499_500), 1_000), ms(501_000), "the latest alone");
     }
 
     /// A house with sessions and nothing else.
