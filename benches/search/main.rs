@@ -11,9 +11,9 @@
 mod line;
 
 use enq::{
-    engine::{LOOKED_AT_A_STEP, Limits, deadlock::Due},
+    engine::{LISTED_A_STEP, LOOKED_AT_A_STEP, Limits, deadlock::Due},
     log::Volatile,
-    server::{Clock, House, HouseRules, Patience, deadlock},
+    server::{Clock, House, HouseRules, Pace, Patience, deadlock},
     table::{Setting, Table},
 };
 use enq_protocol::vocabulary::LockFilter;
@@ -26,6 +26,10 @@ use std::{
     thread,
     time::Duration,
 };
+
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const MS: u64 = 1_000_000;
 
@@ -56,10 +60,13 @@ enum Beside {
     Busy,
     Search,
     Listing,
+    /// A listing that never rests, which no connection of the server's can do.
+    Unpaced,
 }
 
 impl Beside {
-    const ALL: [Beside; 4] = [Beside::Nothing, Beside::Busy, Beside::Search, Beside::Listing];
+    const ALL: [Beside; 5] =
+        [Beside::Nothing, Beside::Busy, Beside::Search, Beside::Listing, Beside::Unpaced];
 }
 
 /// What a round shows.
@@ -71,6 +78,8 @@ struct Round {
     told: Vec<u64>,
     /// How long a search took, or a page.
     longest: u64,
+    /// Pages of a listing.
+    pages: u64,
 }
 
 fn main() {
@@ -97,7 +106,7 @@ fn main() {
     let interval = (asked.load > 0.0)
         .then(|| nanoseconds(Duration::from_secs_f64(1.0 / (free.pairs_a_second * asked.load))));
     println!("a bystander with nothing beside it: {:.0} pairs/s; load {}", free.pairs_a_second, asked.load);
-    let mut rounds: [Vec<Round>; 4] = Default::default();
+    let mut rounds: [Vec<Round>; 5] = Default::default();
     for _ in 0..asked.rounds.max(1) {
         for (of, beside) in rounds.iter_mut().zip(Beside::ALL) {
             of.push(round(&house, &clock, &asked, (&mut bystander, interval), beside));
@@ -167,7 +176,8 @@ fn round(
                 Round::default()
             }
             Beside::Search => search(house, clock, &stop),
-            Beside::Listing => list(house, clock, &stop),
+            Beside::Listing => list(house, clock, &stop, true),
+            Beside::Unpaced => list(house, clock, &stop, false),
         });
         let cycles = (beside == Beside::Search).then(|| threads.spawn(|| break_cycles(house, clock, asked)));
         let mut round = bystand(bystander, clock, asked.time, interval);
@@ -175,7 +185,8 @@ fn round(
             round.told = cycles.join().expect("all cycles are broken");
         }
         stop.store(true, Ordering::Relaxed);
-        round.longest = other.join().expect("it ends when it is told to").longest;
+        let other = other.join().expect("it ends when it is told to");
+        (round.longest, round.pages) = (other.longest, other.pages);
         round
     })
 }
@@ -218,16 +229,22 @@ fn search(house: &Arc<House>, clock: &Clock, stop: &AtomicBool) -> Round {
     Round { longest, ..Round::default() }
 }
 
-/// Lists all locks, again and again.
-fn list(house: &Arc<House>, clock: &Clock, stop: &AtomicBool) -> Round {
-    let (mut longest, mut from) = (0, None);
+/// Lists all locks, again and again, at the pace at which a connection of the server does.
+fn list(house: &Arc<House>, clock: &Clock, stop: &AtomicBool, is_paced: bool) -> Round {
+    let (mut longest, mut from, mut pace, mut pages) = (0, None, Pace::default(), 0);
     while !stop.load(Ordering::Relaxed) {
         let now = clock.now();
         let page = house.log().table().show_page(now, from, PAGE, &LockFilter::default());
-        longest = longest.max(clock.now().0 - now.0);
+        let then = clock.now();
+        longest = longest.max(then.0 - now.0);
+        pages += 1;
         from = page.next;
+        pace.looked(then, Duration::from_nanos(then.0 - now.0));
+        if let Some(rest) = pace.rest(then).filter(|_| is_paced) {
+            thread::park_timeout(rest);
+        }
     }
-    Round { longest, ..Round::default() }
+    Round { longest, pages, ..Round::default() }
 }
 
 /// Two sessions make cycles, each of two owners, and are told who has to go.
@@ -269,25 +286,31 @@ fn percentile(all: &mut [u64], percent: usize) -> u64 {
     all.get((all.len() * percent / 100).min(all.len().saturating_sub(1))).copied().unwrap_or(0)
 }
 
-fn report(rounds: &[Vec<Round>; 4]) {
+fn report(rounds: &[Vec<Round>; 5]) {
     let ms = |nanoseconds: u64| nanoseconds as f64 / 1e6;
     let median = |of: &[Round], what: &dyn Fn(&Round) -> f64| {
         let mut all: Vec<f64> = of.iter().map(what).collect();
         all.sort_by(f64::total_cmp);
         all[all.len() / 2]
     };
-    let [nothing, busy, search, listing] = rounds;
+    let [nothing, busy, search, listing, unpaced] = rounds;
     let (rate, p99) =
         (median(nothing, &|round| round.pairs_a_second), median(nothing, &|round| ms(round.p99)));
     println!("nothing beside it: {rate:>10.0} pairs/s, p99 {p99:.4} ms");
-    for (name, of) in [("a busy core", busy), ("searches", search), ("a listing", listing)] {
+    for (name, of) in [
+        ("a busy core", busy),
+        ("searches", search),
+        ("a listing", listing),
+        ("a listing without rests", unpaced),
+    ] {
         let (with, slow) = (median(of, &|round| round.pairs_a_second), median(of, &|round| ms(round.p99)));
         let longest = of.iter().map(|round| round.longest).max().unwrap_or(0);
         println!(
-            "{name} beside it: {with:>10.0} pairs/s ({:.3} of it), p99 {slow:.4} ms ({:.2} times it); the longest took {:.1} ms",
+            "{name} beside it: {with:>10.0} pairs/s ({:.3} of it), p99 {slow:.4} ms ({:.2} times it); the longest took {:.1} ms; {:.0} pages",
             with / rate,
             slow / p99,
-            ms(longest)
+            ms(longest),
+            median(of, &|round| round.pages as f64)
         );
     }
     let told = |percent: usize| median(search, &|round| ms(percentile(&mut round.told.clone(), percent)));
@@ -297,5 +320,7 @@ fn report(rounds: &[Vec<Round>; 4]) {
         told(99),
         told(100)
     );
-    println!("a hold of a shard looks at {LOOKED_AT_A_STEP} locks at most, of a search as of a listing");
+    println!(
+        "a search looks at {LOOKED_AT_A_STEP} locks a hold of a shard at most, a listing at {LISTED_A_STEP}"
+    );
 }

@@ -14,9 +14,9 @@ pub const REMOVALS_A_STEP: usize = 256;
 /// resource has more, which is looked at whole.
 pub const LOOKED_AT_A_STEP: usize = 2_000;
 
-/// Places that one step of a listing looks at. An answer holds some three hundred locks, and what does not fit is looked
-/// at again for the next one; so more than that would be wasted, besides keeping others waiting.
-pub const LISTED_A_STEP: usize = 256;
+/// Places that one step of a listing looks at: so few that who wants the shard meanwhile has not gone to sleep when it is
+/// free again. To be woken on another core costs him more than all of the listing.
+pub const LISTED_A_STEP: usize = 16;
 
 /// Locks of a resource, or edges of a lock, that a view shows; the rest is counted.
 pub const SHOWN_MAX: usize = 1_000;

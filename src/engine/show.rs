@@ -80,15 +80,16 @@ impl Shard {
         self.edges(now, lock, |copied, own, other| copied.waits_for(other, own))
     }
 
-    /// A part of a listing: looks at no more than [`LISTED_A_STEP`] slots and says where to go on.
+    /// A part of a listing: looks at no more than so many slots, nor than [`LISTED_A_STEP`], and says where to go on.
     pub fn show_page(
         &self,
         now: Instant,
         from: u32,
+        at_most: usize,
         filter: &LockFilter,
         out: &mut Vec<LockView>,
     ) -> Option<u32> {
-        let at_most = u32::try_from(LISTED_A_STEP).unwrap_or(u32::MAX);
+        let at_most = u32::try_from(at_most.min(LISTED_A_STEP)).unwrap_or(u32::MAX);
         let to = self.locks.slots().min(from.saturating_add(at_most));
         self.look_at(to.saturating_sub(from) as usize);
         let shown = (from..to).filter_map(|index| self.locks.live_at(index));

@@ -8,11 +8,18 @@ use super::{
     clock::timer_in,
     conversation::{Conversation, Ends, ToSay},
     listener::Place,
+    pace::Pace,
 };
 use bytes::BytesMut;
 use enq_protocol::wire::Fatal;
 use std::{
-    convert::Infallible, future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll,
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 use tokio::{
@@ -61,37 +68,45 @@ async fn run(
     let patience = waits_for.map_or(Duration::ZERO, |waits_for| conversation.patience(waits_for));
     let mut timer = pin!(tokio::time::sleep(patience));
     let mut lease_known = None;
+    let (mut pace, mut rests, mut rest) = (Pace::default(), false, pin!(tokio::time::sleep(Duration::ZERO)));
     loop {
-        if conversation.is_paused() && !conversation.is_blocked() {
-            conversation.turn(shared.clock.now(), false)?;
-            conversation.write(|bytes| writer.try_write(bytes))?;
-            continue;
-        }
-        let (is_blocked, reads) =
-            (conversation.is_blocked(), !conversation.is_paused() && !conversation.is_awaiting());
-        let (read, to_say) = conversation.listen();
-        let received = tokio::select! {
-            biased;
-            () = leave.as_mut() => {
-                return Err(if shared.stop.is_cancelled() { Ends::Stops } else { Ends::Evicted });
+        let (is_blocked, is_paused) = (conversation.is_blocked(), conversation.is_paused());
+        let received = if is_paused && !is_blocked && !rests {
+            0
+        } else {
+            let reads = !is_paused && !conversation.is_awaiting() && !rests;
+            let (read, to_say) = conversation.listen();
+            tokio::select! {
+                biased;
+                () = leave.as_mut() => {
+                    return Err(if shared.stop.is_cancelled() { Ends::Stops } else { Ends::Evicted });
+                }
+                () = timer.as_mut(), if waits_for.is_some() => {
+                    return Err(waits_for.map_or(Ends::Gone, |waits_for| conversation.too_long(waits_for)));
+                }
+                ready = writer.writable(), if is_blocked => {
+                    ready.map_err(|error| Ends::by(&error))?;
+                    0
+                }
+                () = something_to_say(to_say) => 0,
+                () = rest.as_mut(), if rests => {
+                    rests = false;
+                    0
+                }
+                received = reader.read_buf(read), if reads => match received.map_err(|error| Ends::by(&error))? {
+                    0 => return Err(Ends::Gone),
+                    received => received,
+                },
             }
-            () = timer.as_mut(), if waits_for.is_some() => {
-                return Err(waits_for.map_or(Ends::Gone, |waits_for| conversation.too_long(waits_for)));
-            }
-            ready = writer.writable(), if is_blocked => {
-                ready.map_err(|error| Ends::by(&error))?;
-                0
-            }
-            () = something_to_say(to_say) => 0,
-            received = reader.read_buf(read), if reads => match received.map_err(|error| Ends::by(&error))? {
-                0 => return Err(Ends::Gone),
-                received => received,
-            },
         };
         if is_blocked {
             conversation.write(|bytes| writer.try_write(bytes))?;
         }
-        conversation.turn(shared.clock.now(), received > 0)?;
+        if let Some(time) = turn(shared, conversation, &mut pace, received > 0)? {
+            shared.house.metrics.rests.fetch_add(1, Ordering::Relaxed);
+            rests = true;
+            rest.as_mut().reset(timer_in(time));
+        }
         conversation.write(|bytes| writer.try_write(bytes))?;
         if conversation.is_guest() {
             place.greeted();
@@ -107,6 +122,23 @@ async fn run(
             }
         }
     }
+}
+
+/// A turn, and how long the connection has to rest after it for what it looked at.
+fn turn(
+    shared: &Shared,
+    conversation: &mut Conversation,
+    pace: &mut Pace,
+    received: bool,
+) -> Result<Option<Duration>, Ends> {
+    let before = shared.clock.now();
+    conversation.turn(before, received)?;
+    if !conversation.has_looked() {
+        return Ok(None);
+    }
+    let after = shared.clock.now();
+    pace.looked(after, Duration::from_nanos(after.0.saturating_sub(before.0)));
+    Ok(pace.rest(after))
 }
 
 /// The network's own limit on unanswered data: half a lease, so that a lost peer is noticed before its lease ends.

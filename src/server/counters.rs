@@ -21,6 +21,7 @@ impl House {
             ("enq_connections_closed_total{why=\"evicted\"}", &metrics.evicted),
             ("enq_outbox_bytes_max", &metrics.most_unread),
             ("enq_requests_parked_total", &metrics.parked),
+            ("enq_look_rests_total", &metrics.rests),
         ] {
             say(name, counter.load(Ordering::Relaxed));
         }

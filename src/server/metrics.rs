@@ -77,6 +77,8 @@ pub struct Metrics {
     pub sent_again: AtomicU64,
     /// Requests that were put aside, because their peers did not read.
     pub parked: AtomicU64,
+    /// How often a connection rested for what it had looked at.
+    pub rests: AtomicU64,
     /// Sessions whose leases ran out.
     pub leases_ended: AtomicU64,
     /// How often the server did not run for so long that leases were extended.
@@ -107,6 +109,7 @@ impl Default for Metrics {
             resumed: AtomicU64::new(0),
             sent_again: AtomicU64::new(0),
             parked: AtomicU64::new(0),
+            rests: AtomicU64::new(0),
             leases_ended: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             stalled_ms: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! The server: sockets, handshake, sessions' connections, leases, shutdown.
 //!
-//! Read in this order: `config`, `listener` (the door), `connection` (sockets and timers of one connection),
+//! Read in this order: `config`, `listener` (the door), `connection` (sockets and timers of one connection, its `pace`),
 //! `conversation` (its turns: bytes in, bytes out), `house` (what all conversations share), `peer` (what frames mean),
 //! `translate` (wire to engine), `outbox` (engine to wire), `look`, `lease`, `metrics`, `shutdown`. Time enters by
 //! `clock` only. What is locked is decided elsewhere: everything here goes through `src/log` to the table.
@@ -22,6 +22,7 @@ mod long_wait;
 mod look;
 mod metrics;
 mod outbox;
+mod pace;
 pub mod peer;
 mod shutdown;
 pub mod translate;
@@ -37,6 +38,7 @@ pub use house::{Draw, House, HouseRules};
 pub use lease::{Passing, ROUND};
 pub use listener::DoorLimits;
 pub use metrics::{Limit, Metrics};
+pub use pace::Pace;
 pub use shutdown::StopSignals;
 
 use crate::{

@@ -1,5 +1,5 @@
 //! Looking at the table: copies, never handles. A look holds one shard's mutex for at most 2,000 locks, a listing for
-//! less (`LISTED_A_STEP`), and only a look at one resource that has more of them for more. What is shown stays below the
+//! far less (`LISTED_A_STEP`), and only a look at one resource that has more of them for more. What is shown stays below the
 //! length of a frame.
 
 use super::{Scratch, SessionCell, Table};
@@ -105,7 +105,9 @@ impl Table {
                     page.next = Some(Cursor { shard: number, slot: from }.number());
                     return page;
                 }
-                slot = self.look_into(number, |shard| shard.show_page(now, from, filter, &mut found));
+                // What would not fit is not copied, but for the first that tells so.
+                let room = (WEIGHT_MAX.saturating_sub(weight) / WEIGHT_MIN).min(max - page.locks.len()) + 1;
+                slot = self.look_into(number, |shard| shard.show_page(now, from, room, filter, &mut found));
                 looks += usize::from(slot.is_some());
                 for view in found.drain(..) {
                     weight += weight_of(&view);
@@ -239,9 +241,12 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// What a lock takes to show beside its reason and its names.
+const WEIGHT_MIN: usize = 160;
+
 /// About how many bytes a lock takes to show; rather too many.
 pub(super) fn weight_of(view: &LockView) -> usize {
-    160 + view.reason.len() + view.path.iter().map(|name| name.as_bytes().len() + 2).sum::<usize>()
+    WEIGHT_MIN + view.reason.len() + view.path.iter().map(|name| name.as_bytes().len() + 2).sum::<usize>()
 }
 
 /// About how many bytes a session takes to show; rather too many.

@@ -5,7 +5,7 @@
 
 use super::{Scratch, Table};
 use crate::engine::image::{Bad, Image, Reader, Writer, fields};
-use crate::engine::{Input, Instant, Shard};
+use crate::engine::{Input, Instant, LISTED_A_STEP, Shard};
 use enq_protocol::vocabulary::{
     LOCK_DELAY_MS_MAX, LockFilter, LockspaceId, LockspaceView, ModeSet, Policy, ResourceName, SessionId,
     Status,
@@ -239,7 +239,8 @@ impl Table {
             let mut next = Some(0);
             while let Some(from) = next {
                 let mut found = Vec::new();
-                next = self.cell(number).shard.lock().show_page(now, from, &filter, &mut found);
+                next =
+                    self.cell(number).shard.lock().show_page(now, from, LISTED_A_STEP, &filter, &mut found);
                 let queued = found.into_iter().filter(|view| view.requested.is_some());
                 contended.extend(queued.map(|view| (view.path.len(), view.path)));
             }
@@ -263,7 +264,7 @@ impl Table {
             loop {
                 found.clear();
                 let next = self.with_shard(number, scratch, |table, shard, scratch| {
-                    let next = shard.show_page(now, from, &filter, &mut found);
+                    let next = shard.show_page(now, from, LISTED_A_STEP, &filter, &mut found);
                     taken += table.take_away(shard, now, &found, by, scratch);
                     next
                 });

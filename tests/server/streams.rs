@@ -219,12 +219,50 @@ async fn who_looks_and_does_not_read_is_not_read_either() {
     }
     let mut greedy = Speaker::greeted(&server).await;
     let page = Look::Page { from: None, max: 2_000, filter: enq_protocol::vocabulary::LockFilter::default() };
-    let bytes = crate::speaker::looked(&page, 1).repeat(50);
+    let bytes = looked(&page, 1).repeat(50);
     flood(&mut greedy, &bytes).await;
     granted(alice.enq(500, "a", Nl, NONE).await);
     // What was asked is answered when it is read.
     for _ in 0..100 {
         assert!(matches!(greedy.next().await, FromServer::Seen { seen: Seen::Page(_), .. }));
+    }
+}
+
+/// Looks as fast as it is answered, until it has rested: a rest takes nothing from who looks but time, and nothing at all
+/// from its session.
+#[tokio::test]
+async fn who_does_nothing_but_look_rests_and_goes_on() {
+    let server = server().await;
+    let (mut alice, mut bob) = (Speaker::opened(&server).await, Speaker::opened(&server).await);
+    for number in 1..=400 {
+        granted(bob.enq(number, &format!("{number}"), Ex, NONE).await);
+    }
+    assert!(matches!(alice.enq(1, "1", Ex, NONE).await, Reply::Queued { .. }));
+    let page = Look::Page { from: None, max: 2_000, filter: enq_protocol::vocabulary::LockFilter::default() };
+    let bytes = looked(&page, 1).repeat(20);
+    let rests = || server.metrics().rests.load(Ordering::Relaxed);
+    let mut pages = 0;
+    while rests() == 0 {
+        alice.write(&bytes).await;
+        for _ in 0..20 {
+            assert!(matches!(alice.next().await, FromServer::Seen { seen: Seen::Page(_), .. }));
+        }
+        pages += 20;
+        assert!(pages < 100_000, "it never rests");
+    }
+    // It may rest now: more looks, and a request behind them, are there when it goes on.
+    alice.write(&bytes).await;
+    let request = alice.encode(&root(2, "other", Ex, NONE));
+    alice.write(&request).await;
+    done(bob.ask(&deq(1, NONE)).await);
+    let (mut pages, mut later, mut at_once) = (0, 0, 0);
+    while (pages, later, at_once) != (20, 1, 1) {
+        match alice.next().await {
+            FromServer::Seen { seen: Seen::Page(_), .. } => pages += 1,
+            FromServer::Event { event: Event::Granted(_), .. } => later += 1,
+            FromServer::Answer { .. } => at_once += 1,
+            other => panic!("{other:?}"),
+        }
     }
 }
 

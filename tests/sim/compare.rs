@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::translate::{self, Owned};
 use crate::twin::Twin;
 use crate::words::{Command, End, Event, Name, Place, Step, Under, What, Which};
-use enq::engine::{Instant, Limits, Output, Planted, Said, Shard};
+use enq::engine::{Instant, LISTED_A_STEP, Limits, Output, Planted, Said, Shard};
 use enq_protocol::vocabulary::{LockFilter, LockId, LockView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -175,7 +175,7 @@ impl Pair {
         let mut views = Vec::new();
         let mut from = Some(0);
         while let Some(slot) = from {
-            from = self.shard.show_page(self.now(), slot, &LockFilter::default(), &mut views);
+            from = self.shard.show_page(self.now(), slot, LISTED_A_STEP, &LockFilter::default(), &mut views);
         }
         views
     }

@@ -7,7 +7,7 @@ use super::quotas::Quotas;
 use super::tell::tell;
 use super::words::{Options, Words, session};
 use enq::engine::deadlock::Cycle;
-use enq::engine::{Ask, End, Input, Instant, Limits, LockRef, Planted, Shard, Under};
+use enq::engine::{Ask, End, Input, Instant, LISTED_A_STEP, Limits, LockRef, Planted, Shard, Under};
 use enq_protocol::vocabulary::{
     Flags, Handle, LockFilter, LockId, LockMode, LockspaceId, Owner, ResourceName, SessionId,
 };
@@ -361,7 +361,8 @@ impl Stage {
         let mut pages =
             self.pages.take().unwrap_or_else(|| Pages { from: 0, at_start: live(), seen: BTreeSet::new() });
         let mut views = Vec::new();
-        let next = self.shard.show_page(self.now, pages.from, &LockFilter::default(), &mut views);
+        let next =
+            self.shard.show_page(self.now, pages.from, LISTED_A_STEP, &LockFilter::default(), &mut views);
         for view in &views {
             if !pages.seen.insert(view.lock) {
                 return Err(format!("Q4: {} is shown twice", self.cast.name_of_id(view.lock)));

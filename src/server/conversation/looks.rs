@@ -70,6 +70,7 @@ impl Conversation {
                 }
             }
             Ok(look) => {
+                self.looked |= !matches!(look, Look::Renew | Look::Ping);
                 let session = session.map(|cell| &**cell);
                 Looker { house: &house, now, session }.look(look)
             }

@@ -70,6 +70,8 @@ pub struct Conversation {
     to_expire: Vec<(u32, SessionId, String)>,
     /// The turn stopped before a look, because too much is unread.
     paused: bool,
+    /// There was a look at the table in the last turn.
+    looked: bool,
     /// The turn stopped until everything is executed that its session asked.
     awaits_executed: bool,
     /// What becomes of what was asked under these tags; the turn stopped until it is known.
@@ -125,6 +127,7 @@ impl Conversation {
             room: translate::Room::default(),
             to_expire: Vec::new(),
             paused: false,
+            looked: false,
             awaits_executed: false,
             awaited: VecDeque::new(),
             blocked: false,
@@ -212,6 +215,12 @@ impl Conversation {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// Did the last turn look at the table?
+    #[must_use]
+    pub fn has_looked(&self) -> bool {
+        self.looked
     }
 
     /// Does it wait for the log? Nothing is read and nothing that was received is handled then.

@@ -43,6 +43,7 @@ impl Conversation {
     /// Why the conversation ends.
     pub fn turn(&mut self, now: Instant, received: bool) -> Result<(), Ends> {
         self.paused = false;
+        self.looked = false;
         self.learn(now);
         let mut read = mem::take(&mut self.read);
         let result = self.frames(&mut read, now, received);
