@@ -26,10 +26,11 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Looks have taken so long.
+    /// Looks have taken so long, up to now. Nothing was paid meanwhile.
     pub fn looked(&mut self, now: Instant, took: Duration) {
-        let debt = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).saturating_mul(TIMES);
-        let paid_at = self.paid_at.max(now).0.saturating_add(debt);
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let before = now.0.saturating_sub(took);
+        let paid_at = self.paid_at.0.max(before).saturating_add(took.saturating_mul(1 + TIMES));
         self.paid_at = Instant(paid_at.min(now.0.saturating_add(FREE_NS + REST_NS_MAX)));
     }
 
@@ -82,7 +83,7 @@ mod tests {
         assert_eq!(pace.rest(at(0)), Some(us(50_000)));
         assert_eq!(pace.rest(at(49_000)), Some(us(1_000)));
         assert_eq!(pace.rest(at(50_000)), None);
-        pace.looked(at(50_000), us(100));
-        assert_eq!(pace.rest(at(50_000)), Some(us(300)), "what is free was used up");
+        pace.looked(at(50_100), us(100));
+        assert_eq!(pace.rest(at(50_100)), Some(us(300)), "what is free was used up");
     }
 }
