@@ -62,6 +62,8 @@ impl Common {
 pub(super) struct Machine {
     pub(super) table: Option<Table>,
     pub(super) now: Instant,
+    /// The bytes of the image it was made of.
+    pub(super) image_bytes: usize,
     local: Local,
     hands: Hands,
 }
@@ -79,8 +81,8 @@ struct Hands {
 
 impl Machine {
     /// Nothing yet, or what a snapshot has.
-    pub(super) fn new(table: Option<Table>, now: Instant, local: Local) -> Machine {
-        Machine { table, now, local, hands: Hands::default() }
+    pub(super) fn new(table: Option<Table>, now: Instant, image_bytes: usize, local: Local) -> Machine {
+        Machine { table, now, image_bytes, local, hands: Hands::default() }
     }
 
     /// Applies a record.
@@ -174,6 +176,9 @@ pub struct Applier {
     chores: Option<Sender<Chore>>,
     /// As many bytes of records are between two snapshots, at least.
     snapshot_every: usize,
+    /// The bytes of the last one: as many are between two of them, too, so that a great table is not written again and
+    /// again for a few records.
+    snapshot_bytes: usize,
     stopped: Stopped,
     /// What says the moment, if it is measured how long the disk takes.
     moments: Option<Moments>,
@@ -185,11 +190,21 @@ impl Applier {
     pub(super) fn new(
         common: Arc<Common>,
         attempts: Attempts,
-        snapshot_every: usize,
+        (snapshot_every, snapshot_bytes): (usize, usize),
         stopped: Stopped,
     ) -> Applier {
         let (hands, chores, moments) = (Hands::default(), None, None);
-        Applier { common, hands, attempts, chores, snapshot_every, stopped, moments, began: 0 }
+        Applier {
+            common,
+            hands,
+            attempts,
+            chores,
+            snapshot_every,
+            snapshot_bytes,
+            stopped,
+            moments,
+            began: 0,
+        }
     }
 
     /// Who takes the snapshots.
@@ -219,7 +234,7 @@ impl Applier {
             (self.stopped)(&format!("what is being applied cannot be noted: {error}"));
         }
         let since = self.common.since_snapshot.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if since >= self.snapshot_every {
+        if since >= self.snapshot_every.max(self.snapshot_bytes) {
             self.take_snapshot(last);
         }
     }
@@ -258,8 +273,10 @@ impl Applier {
             return;
         }
         self.common.since_snapshot.store(0, Ordering::Relaxed);
+        let image = self.common.image();
+        self.snapshot_bytes = image.len();
         // Nobody takes it when the server stops.
-        let _ = chores.send(Chore::Snapshot(position, self.image()));
+        let _ = chores.send(Chore::Snapshot(position, image));
     }
 
     /// The state as bytes, with the moment it is of.

@@ -108,7 +108,7 @@ pub struct Served {
     pub terms: Terms,
     /// What is not in the journal.
     pub local: Local,
-    /// As many bytes of records are between two snapshots, at least.
+    /// As many bytes of records are between two snapshots, at least, and as many as the last one has.
     pub snapshot_every: usize,
     /// Told why nothing more is served.
     pub stopped: Stopped,
@@ -155,6 +155,7 @@ pub fn recover(
     body.push(&bytes);
     writer.write(&mut body)?;
     machine.apply(&bytes).expect("it was written by this process");
+    let snapshots = (snapshot_every, machine.image_bytes);
     let table = machine.table.expect("a start has begun it");
     let planted = table.bounds().planted;
     let now = if planted.is(Mistake::LogTimeStartsOver) { Instant::START } else { machine.now };
@@ -176,7 +177,7 @@ pub fn recover(
         ),
         measures: Measures::of(&report),
     });
-    let applier = Applier::new(Arc::clone(&common), attempts, snapshot_every, stopped);
+    let applier = Applier::new(Arc::clone(&common), attempts, snapshots, stopped);
     Ok(Recovered { common, applier, writer, report, epoch, now })
 }
 
@@ -208,7 +209,7 @@ impl Recovered {
 /// The state that a snapshot has; none, if there is no snapshot.
 pub(super) fn from_snapshot(snapshot: Option<SnapshotReader>, local: Local) -> Result<Machine, RecoverError> {
     let Some(mut snapshot) = snapshot else {
-        return Ok(Machine::new(None, Instant::START, local));
+        return Ok(Machine::new(None, Instant::START, 0, local));
     };
     let position = snapshot.position();
     let mut image = Vec::new();
@@ -216,7 +217,7 @@ pub(super) fn from_snapshot(snapshot: Option<SnapshotReader>, local: Local) -> R
         image.extend_from_slice(piece);
     }
     let (now, table) = from_image(&image, &local).map_err(|error| RecoverError::Image { position, error })?;
-    Ok(Machine::new(Some(table), now, local))
+    Ok(Machine::new(Some(table), now, image.len(), local))
 }
 
 /// The state as a snapshot has it: the moment it is of, then the table.

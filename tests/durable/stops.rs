@@ -1,11 +1,16 @@
 //! A stop in order leaves a snapshot, and the next start reads nothing else; whoever was there goes on.
 
-use crate::stage::{Place, until};
+use crate::{
+    kills::OFTEN,
+    stage::{Place, until},
+};
 use enq::client::{
+    Lock,
     LockMode::{Ex, Nl, Pr, Pw},
     LockState, Session, Wait,
 };
 use std::{future::IntoFuture as _, time::Duration};
+use tokio::task::JoinSet;
 
 async fn session(place: &Place, name: &str) -> Session {
     let builder = Session::builder(name).backoff(Duration::from_millis(1), Duration::from_millis(20));
@@ -53,5 +58,47 @@ async fn after_a_stop_in_order_the_snapshot_is_all_there_is_to_read() {
     let stored = stored.convert(Ex).read_value().await.unwrap();
     let value = stored.value().unwrap();
     assert!(value.valid && *value.bytes == *b"kept", "{value:?}");
+    server.stop().await;
+}
+
+/// Asks for these one after the other, and holds them.
+async fn hold(session: Session, names: impl Iterator<Item = String>) -> Vec<Lock> {
+    let mut held = Vec::new();
+    for name in names {
+        held.push(session.lock(name).await.unwrap());
+    }
+    held
+}
+
+/// Many of them at a time, for a sync serves as many as wait for it.
+async fn hold_all(session: &Session, what: &str, each: u32) -> Vec<Lock> {
+    let mut tasks = JoinSet::new();
+    for task in 0..60 {
+        let what = what.to_owned();
+        tasks.spawn(hold(session.clone(), (0..each).map(move |number| format!("{what} {task} {number}"))));
+    }
+    tasks.join_all().await.into_iter().flatten().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_great_table_is_not_written_again_for_a_few_records() {
+    let place = Place::told(&OFTEN);
+    let server = place.start().await;
+    let session = session(&place, "holder").await;
+    let held = hold_all(&session, "held", 50).await;
+    server.stop().await;
+    let server = place.start().await;
+    let count = async |name: &str| {
+        let (_, counters) = session.counters().await.unwrap();
+        counters.iter().find(|counter| counter.name == name).unwrap().value
+    };
+    while count("enq_journal_snapshots_total").await == 0 {
+        drop(hold_all(&session, "for a while", 2).await);
+    }
+    let (bytes, written) =
+        (count("enq_journal_snapshot_bytes").await, count("enq_journal_record_bytes_total").await);
+    assert!(bytes > 3 * 64 * 1024, "{bytes}");
+    assert!(written > bytes / 10 * 9, "a snapshot of {bytes} after {written}");
+    assert!(held.iter().all(Lock::held));
     server.stop().await;
 }

@@ -92,7 +92,8 @@ settings! {
     /// Directory of the journal: sessions, locks and value blocks survive a restart, a crash, a loss of power; what is answered
     /// is on disk. Without it the server is volatile. It is made if only its last name is missing.
     data_dir: Option<PathBuf> = None;
-    /// As many bytes of the journal are read again by a start, at most about: when so much has been written, a snapshot is taken.
+    /// As many bytes of the journal are read again by a start, at most about: when so much has been written, and as much as
+    /// the last snapshot has, another one is taken.
     snapshot_every: Size = Size::kib(16 * 1_024);
     /// The length of each file that the journal is written into. At least one is in use and two are in reserve, so the disk needs
     /// four times as much, and room for three snapshots. Two in reserve take the releases of so many locks when the disk is full.
