@@ -159,7 +159,7 @@ impl Crashes {
     pub(crate) fn drawn(&self, dice: &mut impl Rng) -> State {
         let (pieces, moves) = (dice.random_range(0..=4), dice.random_range(0..=4));
         // Written in order as far as it came, or in any order.
-        let came = dice.random_bool(0.5).then(|| self.pieces.len().saturating_sub(dice.random_range(0..4)));
+        let came = dice.random_bool(0.5).then(|| self.pieces.len().saturating_sub(dice.random_range(0..3)));
         let mut is_kept = |at: usize| came.map_or_else(|| dice.random_ratio(pieces, 4), |came| at < came);
         let kept = self.pieces.iter().enumerate().filter(|(at, _)| is_kept(*at));
         let pieces: BTreeSet<(usize, usize)> = kept.map(|(_, piece)| (piece.op, piece.sector)).collect();

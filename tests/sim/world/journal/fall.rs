@@ -10,8 +10,8 @@ use super::{Journal, Taking};
 use crate::disk::{Fault, Model, Op, Plan};
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 
-/// A sector is written whole or not at all.
-const SECTOR: usize = 512;
+/// A batch of so many bytes is likely to reach into a second sector, and sectors are written whole or not at all.
+const LONG: usize = 250;
 
 /// What is left of a server.
 pub(crate) struct Fallen {
@@ -48,7 +48,7 @@ impl Journal {
         match busy {
             Busy::Anything => true,
             Busy::Write => self.writing.is_some(),
-            Busy::LongWrite => self.writing.as_ref().is_some_and(|body| body.length() > SECTOR),
+            Busy::LongWrite => self.writing.as_ref().is_some_and(|body| body.length() > LONG),
             Busy::Snapshot => matches!(self.taking, Taking::Writing(..)),
         }
     }
@@ -67,7 +67,7 @@ impl Journal {
                 _ = self.write();
                 let after = self.disk.ops();
                 // What tears a batch is a loss of power before it is synced.
-                let tears = end == End::Outage && after > before && random.random_bool(0.6);
+                let tears = end == End::Outage && after > before && random.random_bool(0.8);
                 let at = if tears { after - 1 } else { random.random_range(before..=after) };
                 let is_written = at > before && matches!(self.disk.op(at - 1), Some(Op::Write(..)));
                 return match self.disk.op(at) {
