@@ -4,8 +4,9 @@ use super::actor::{self, Stage};
 use super::client::{Doing, Held};
 use super::clock::{MS, SECOND, Time};
 use super::judges::{Glance, ghosts};
-use super::run::{Event, World, Wrong};
+use super::run::{Due, Event, World, Wrong};
 use enq_protocol::vocabulary::Status;
+use std::cmp::Reverse;
 
 /// How often everybody releases what he has, and how long that may take each time.
 const ROUNDS: u32 = 80;
@@ -38,6 +39,7 @@ impl World {
     fn heal(&mut self) {
         self.healed = true;
         self.tell(format_args!("the world is healed"));
+        self.wake_all();
         self.server_stopped_until = self.server_stopped_until.min(self.now);
         self.heal_the_disk();
         self.cut_off_until.iter_mut().for_each(|until| *until = (0, 0));
@@ -56,6 +58,16 @@ impl World {
         for number in 0..self.clients.len() {
             self.at(soon, Event::Drive(number, self.clients[number].life));
         }
+    }
+
+    /// Whoever is stopped goes on with what he was to do meanwhile.
+    fn wake_all(&mut self) {
+        let all = std::mem::take(&mut self.due).into_vec();
+        let woken = all.into_iter().map(|Reverse(due)| {
+            let slept = self.stopped(due.event) == Some(due.at);
+            Reverse(Due { at: if slept { self.now } else { due.at }, ..due })
+        });
+        self.due = woken.collect::<Vec<_>>().into();
     }
 
     /// Everybody who waits for nothing releases what he has, until nobody has anything: whoever waits is served, and what

@@ -77,10 +77,10 @@ pub(crate) enum Event {
 
 /// An event in its place.
 #[derive(Clone, Copy, Debug)]
-struct Due {
-    at: Time,
-    order: u64,
-    event: Event,
+pub(crate) struct Due {
+    pub(crate) at: Time,
+    pub(crate) order: u64,
+    pub(crate) event: Event,
 }
 
 impl PartialEq for Due {
@@ -145,7 +145,7 @@ pub(crate) struct World {
     pub(crate) values: u64,
     pub(crate) upkeep: Upkeep,
     pub(crate) next_connection: ConnectionId,
-    due: BinaryHeap<Reverse<Due>>,
+    pub(crate) due: BinaryHeap<Reverse<Due>>,
     order: u64,
     /// Connections that the server will serve anyway.
     to_serve: BTreeSet<ConnectionId>,
@@ -246,7 +246,7 @@ impl World {
     }
 
     /// Until when the machine that this happens to is stopped, if it is.
-    fn stopped(&self, event: Event) -> Option<Time> {
+    pub(crate) fn stopped(&self, event: Event) -> Option<Time> {
         let until = match event {
             Event::ToServer(_)
             | Event::Round
