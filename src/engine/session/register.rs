@@ -151,7 +151,13 @@ impl Register {
     /// Is a request let in that was not executed yet?
     #[must_use]
     pub fn has_under_way(&self) -> bool {
-        self.admitted > self.last
+        self.under_way().is_some()
+    }
+
+    /// The last request that was let in, if it was not executed yet.
+    #[must_use]
+    pub fn under_way(&self) -> Option<u64> {
+        (self.admitted > self.last).then_some(self.admitted)
     }
 
     /// This request is executed now. It was let in here, or before a restart.

@@ -33,8 +33,9 @@ impl Conversation {
             self.paused = true;
             return Next::Pause;
         }
-        if !renews && session.as_ref().is_some_and(|(_, register)| register.has_under_way()) {
-            self.awaits_executed = true;
+        let under_way = session.as_ref().and_then(|(_, register)| register.under_way());
+        if !renews && under_way.is_some() {
+            self.awaits_executed = under_way;
             return Next::Pause;
         }
         let session = session.map(|(cell, register)| {

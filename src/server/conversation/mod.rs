@@ -72,8 +72,8 @@ pub struct Conversation {
     paused: bool,
     /// There was a look at the table in the last turn.
     looked: bool,
-    /// The turn stopped until everything is executed that its session asked.
-    awaits_executed: bool,
+    /// The turn stopped until everything is executed that its session asked: up to this request.
+    awaits_executed: Option<u64>,
     /// What becomes of what was asked under these tags; the turn stopped until it is known.
     awaited: VecDeque<(u32, Promise)>,
     /// The last write did not take everything.
@@ -101,8 +101,9 @@ pub struct Conversation {
 pub struct ToSay<'a> {
     session: Option<&'a SessionCell>,
     attachment: u64,
-    /// What else it waits for.
+    /// What else it waits for: a promise, and that a request is executed.
     promise: Option<&'a Promise>,
+    awaits_executed: Option<u64>,
     /// The last request of which the peer was told that it was executed.
     told: u64,
     /// What the peer has not read, while it does not read.
@@ -128,7 +129,7 @@ impl Conversation {
             to_expire: Vec::new(),
             paused: false,
             looked: false,
-            awaits_executed: false,
+            awaits_executed: None,
             awaited: VecDeque::new(),
             blocked: false,
             progressed: false,
@@ -187,6 +188,7 @@ impl Conversation {
             session: self.session.as_deref(),
             attachment: self.attachment,
             promise: self.awaited.front().map(|(_, promise)| promise),
+            awaits_executed: self.awaits_executed,
             told: self.told,
             unread,
             bounds: self.house.bounds,
@@ -226,7 +228,7 @@ impl Conversation {
     /// Does it wait for the log? Nothing is read and nothing that was received is handled then.
     #[must_use]
     pub fn is_awaiting(&self) -> bool {
-        self.awaits_executed || !self.awaited.is_empty()
+        self.awaits_executed.is_some() || !self.awaited.is_empty()
     }
 
     /// Did the last write not take everything?
@@ -424,8 +426,8 @@ impl Conversation {
 }
 
 impl ToSay<'_> {
-    /// Is there something to say, or has the session ended, or gone elsewhere? If not, `waker` is woken when there might be. While the
-    /// peer does not read, that is only when a bound of what is unread is passed.
+    /// Is there something to say, or has the session ended, or gone elsewhere, or has come what it awaits? If not, `waker` is
+    /// woken when there might be. While the peer does not read, something to say is only what passes a bound of the unread.
     #[must_use]
     pub fn is_ready(&self, waker: &Waker) -> bool {
         if self.promise.is_some_and(|promise| promise.is_kept(waker)) {
@@ -441,7 +443,9 @@ impl ToSay<'_> {
             }
             Some(unread) => outgoing.unsent_weight() + unread > self.bounds.last(),
         };
-        if ready || half.ended || half.attachment != self.attachment {
+        // Who does not read may go on to speak.
+        let goes_on = self.awaits_executed.is_some_and(|number| half.executed >= number);
+        if ready || goes_on || half.ended || half.attachment != self.attachment {
             return true;
         }
         match &mut half.waker {

@@ -49,7 +49,7 @@ impl Conversation {
         }
         tracing::info!(session = %cell.id, name = cell.about.name, address = %self.address, "session resumed");
         self.attachment = register.attachment();
-        self.awaits_executed = register.has_under_way();
+        self.awaits_executed = register.under_way();
         drop(register);
         self.session = Some(cell);
         self.phase = Phase::Attached;

@@ -88,7 +88,7 @@ impl Conversation {
             if received {
                 cell.renew(now);
             }
-            self.awaits_executed &= register.has_under_way();
+            self.awaits_executed = self.awaits_executed.and(register.under_way());
             let next = self.frames_until(read, &mut at, now, Some((cell, &mut register)));
             read.advance(mem::take(&mut at));
             let next = next.and_then(|next| self.unpark(now, cell, &mut register).map(|()| next));
@@ -113,7 +113,7 @@ impl Conversation {
         self.session = None;
         self.phase = Phase::Parted;
         self.told = 0;
-        self.awaits_executed = false;
+        self.awaits_executed = None;
     }
 
     /// Handles frames from `at` on, until there is none, or the session changes, or the peer must read first, or the log
@@ -227,7 +227,7 @@ impl Conversation {
             Executed::GoesOn => Ok(Next::Frame),
             Executed::Closed => Ok(Next::Session),
             Executed::UnderWay => {
-                self.awaits_executed = is_last || self.house.log.is_crowded();
+                self.awaits_executed = (is_last || self.house.log.is_crowded()).then_some(number);
                 Ok(Next::Frame)
             }
         }

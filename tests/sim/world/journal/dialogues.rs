@@ -9,7 +9,7 @@ use crate::museum::Plant;
 use bytes::BytesMut;
 use enq::engine::Instant;
 use enq_protocol::vocabulary::{Flags, Handle, LockMode};
-use enq_protocol::wire::Request;
+use enq_protocol::wire::{Look, Request};
 
 /// A server with a journal on an empty disk.
 pub(crate) fn server(plant: Plant) -> Server {
@@ -20,12 +20,13 @@ pub(crate) fn server(plant: Plant) -> Server {
 
 /// The first dialogue that goes wrong.
 pub(crate) fn first_wrong(plant: Plant) -> Option<String> {
-    let dialogues: [fn(Plant) -> Result<(), String>; 5] = [
+    let dialogues: [fn(Plant) -> Result<(), String>; 6] = [
         nothing_is_answered_before_it_is_durable,
         a_session_outlives_its_server,
         time_and_leases_go_on,
         what_arrived_is_not_kept,
         a_client_comes_back_while_its_request_is_under_way,
+        whoever_does_not_read_is_heard_all_the_same,
     ];
     dialogues.into_iter().find_map(|dialogue| dialogue(plant).err())
 }
@@ -143,4 +144,26 @@ fn a_client_comes_back_while_its_request_is_under_way(plant: Plant) -> Result<()
     }
     caller.is_granted(1)?;
     expect("locks", 1, stage.locks())
+}
+
+/// What he asked is under way, and he looks, which has to wait for it; then the server goes on to read, though nothing of
+/// what it says gets through.
+fn whoever_does_not_read_is_heard_all_the_same(plant: Plant) -> Result<(), String> {
+    let mut stage = Stage::with_journal(plant);
+    let mut caller = stage.caller(plant);
+    let (connection, now) = (caller.connection, Instant(stage.now));
+    let mut ping = BytesMut::new();
+    Look::Ping.encode(77, 0, &mut ping).expect("a look fits into a frame");
+    stage.server.serve(connection, now, &ping, |_| 0);
+    caller.enq(1, LockMode::Ex, Flags::NONE);
+    let mut words = BytesMut::from(&caller.peer.take(enq::client::Moment(stage.now))[..]);
+    words.extend_from_slice(&ping);
+    stage.server.serve(connection, now, &words, |_| 0);
+    expect("it reads before the log has come to the request", false, stage.server.reads(connection))?;
+    expect("it has something to do before that", false, stage.server.has_to_say(connection))?;
+    stage.server.journal_mut().write_all();
+    expect("it is woken", true, stage.server.has_to_say(connection))?;
+    stage.server.serve(connection, now, &[], |_| 0);
+    expect("it goes on to read", true, stage.server.reads(connection))?;
+    expect("it sleeps", false, stage.server.has_to_say(connection))
 }
