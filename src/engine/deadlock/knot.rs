@@ -16,7 +16,7 @@ pub(super) fn knot(graph: &Graph<'_>, part: &[Node]) -> Option<Vec<Edge>> {
     nodes.sort_unstable();
     let stuck = Stuck::new(graph, nodes).whoever_is_left();
     let first = stuck.iter().copied().find(|node| graph.is_party(*node))?;
-    Some(closure(graph, &stuck, first))
+    Some(closure(graph, &stuck, innermost(graph, &stuck, first)))
 }
 
 /// Who cannot be shown to go on, so far. What somebody waits for in vain is looked at again only when that goes on, and
@@ -112,28 +112,62 @@ fn reason(graph: &Graph<'_>, stuck: &[Node], waiting: usize) -> Option<(usize, [
     })
 }
 
-/// The waits by which a stuck party is stuck, all the way.
+/// By whom this one is stuck, and by which wait if it is a request.
+fn support(graph: &Graph<'_>, stuck: &[Node], node: Node) -> (Option<Edge>, [Option<Node>; 2]) {
+    match graph.seat(node) {
+        None => {
+            let mut requests = graph.waits[node as usize].iter().map(|seat| graph.request(*seat));
+            (None, [requests.find(|node| has(stuck, *node)), None])
+        }
+        Some(seat) => reason(graph, stuck, seat)
+            .map_or((None, [None, None]), |(other, nodes)| (Some((seat, other)), nodes)),
+    }
+}
+
+/// One of those that are stuck by each other and by nobody else, to whom this one leads: whoever only waits for them is on
+/// no deadlock, and his end would end none. (Tarjan; the strongly connected part that is complete first leads nowhere else.)
+fn innermost(graph: &Graph<'_>, stuck: &[Node], first: Node) -> Node {
+    let place =
+        |node: Node| stuck.binary_search(&node).unwrap_or_else(|_| unreachable!("it is stuck itself"));
+    // When each was come to, from 1, and who was come to first of those that it leads back to.
+    let (mut come, mut back) = (vec![0; stuck.len()], vec![0; stuck.len()]);
+    let (mut all, mut path, mut new) = (Vec::new(), Vec::new(), Some(place(first)));
+    loop {
+        if let Some(at) = new.take() {
+            all.push(at);
+            (come[at], back[at]) = (all.len(), all.len());
+            path.push((at, support(graph, stuck, stuck[at]).1.into_iter().flatten()));
+        }
+        let Some((at, ahead)) = path.last_mut() else { return first };
+        let at = *at;
+        match ahead.next().map(place) {
+            Some(to) if come[to] == 0 => new = Some(to),
+            Some(to) => back[at] = back[at].min(come[to]),
+            None if back[at] == come[at] => {
+                return all.iter().skip(come[at] - 1).map(|at| stuck[*at]).min().unwrap_or(first);
+            }
+            None => {
+                path.pop();
+                if let Some((before, _)) = path.last() {
+                    back[*before] = back[*before].min(back[at]);
+                }
+            }
+        }
+    }
+}
+
+/// The waits by which this one is stuck, all the way.
 fn closure(graph: &Graph<'_>, stuck: &[Node], first: Node) -> Vec<Edge> {
     let mut seen = vec![first];
     let mut edges = Vec::new();
     let mut next = 0;
     while let Some(node) = seen.get(next).copied() {
         next += 1;
-        let mut visit = |node: Node| {
+        let (edge, nodes) = support(graph, stuck, node);
+        edges.extend(edge);
+        for node in nodes.into_iter().flatten() {
             if !seen.contains(&node) {
                 seen.push(node);
-            }
-        };
-        match graph.seat(node) {
-            None => {
-                let requests = graph.waits[node as usize].iter().map(|seat| graph.request(*seat));
-                requests.filter(|node| has(stuck, *node)).take(1).for_each(&mut visit);
-            }
-            Some(seat) => {
-                if let Some((other, nodes)) = reason(graph, stuck, seat) {
-                    edges.push((seat, other));
-                    nodes.into_iter().flatten().for_each(&mut visit);
-                }
             }
         }
     }
@@ -204,6 +238,18 @@ mod tests {
         };
         assert_eq!(knotted(true), Some(vec![(5, 4), (3, 2), (2, 1), (6, 4)]));
         assert_eq!(knotted(false), None, "2's party can be done");
+    }
+
+    /// 2 waits for 3's request, which 3 lets wait, and which waits for what 3 holds. Whoever waits for 3 besides is on no
+    /// deadlock, though he is stuck, and though 3 waits behind a request of his.
+    #[test]
+    fn whoever_only_waits_for_a_knot_is_no_part_of_it() {
+        use LockMode::{Cr, Cw, Ex, Pr, Pw};
+        let mut copied = Copied::default();
+        copied.add([seat(1, 3, holds(Pw))], [], [seat(2, 1, wants(Ex))]);
+        let queue = [aside(4, 3, wants(Pr)), seat(5, 1, wants(Cr)), seat(6, 3, wants(Cw))];
+        copied.add([seat(3, 3, holds(Cw))], [], queue);
+        assert_eq!(found(&copied), Some(vec![(6, 4), (4, 3)]));
     }
 
     /// However long a queue is, and although it goes on one by one.
