@@ -160,7 +160,7 @@ impl Passing {
                 continue;
             }
             // What it asked is on its way: it has been heard of, whatever holds that up.
-            if register.has_under_way() {
+            if register.under_way().is_some() {
                 cell.renew(now);
             }
             // Whoever served the session until now may have heard of it.

@@ -148,12 +148,6 @@ impl Register {
         self.admitted
     }
 
-    /// Is a request let in that was not executed yet?
-    #[must_use]
-    pub fn has_under_way(&self) -> bool {
-        self.under_way().is_some()
-    }
-
     /// The last request that was let in, if it was not executed yet.
     #[must_use]
     pub fn under_way(&self) -> Option<u64> {

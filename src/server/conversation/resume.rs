@@ -59,7 +59,7 @@ impl Conversation {
     /// Says that the session goes on here. What is under way then would be executed, acknowledged and answered after that,
     /// before the client has said it again on this connection.
     pub(super) fn say_resumed(&mut self, cell: &SessionCell, register: &Register) {
-        if register.has_under_way() {
+        if register.under_way().is_some() {
             return;
         }
         let Some((tag, answered)) = self.resuming.take() else { return };

@@ -65,7 +65,7 @@ fn what_is_under_way_takes_room_in_the_window() {
     let mut register = Register::new(BOUNDS);
     assert_eq!(register.admit(1, 5, 10), Ok(Numbered::Next));
     assert_eq!(register.admit(2, 6, 20), Ok(Numbered::Next));
-    assert_eq!((register.admitted(), register.last(), register.has_under_way()), (2, 0, true));
+    assert_eq!((register.admitted(), register.last(), register.under_way()), (2, 0, Some(2)));
     assert!(
         register.has_room(BOUNDS.window_requests - 2, 0) && !register.has_room(BOUNDS.window_requests - 1, 0)
     );
@@ -73,9 +73,9 @@ fn what_is_under_way_takes_room_in_the_window() {
     assert!(register.has_room(0, bytes - 30) && !register.has_room(0, bytes - 29));
     assert_eq!(register.admit(2, 6, 20), Ok(Numbered::Again), "it is on its way");
     register.begin(1, 5, 10);
-    assert!(register.has_room(BOUNDS.window_requests - 1, bytes - 20) && register.has_under_way());
+    assert!(register.has_room(BOUNDS.window_requests - 1, bytes - 20) && register.under_way() == Some(2));
     register.begin(2, 6, 20);
-    assert!(register.has_room(BOUNDS.window_requests, bytes) && !register.has_under_way());
+    assert!(register.has_room(BOUNDS.window_requests, bytes) && register.under_way().is_none());
 }
 
 /// After a restart nothing is under way: what the log has is executed, and numbers go on behind it.
