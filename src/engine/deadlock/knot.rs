@@ -246,6 +246,8 @@ mod tests {
     fn whoever_only_waits_for_a_knot_is_no_part_of_it() {
         use LockMode::{Cr, Cw, Ex, Pr, Pw};
         let mut copied = Copied::default();
+        // He comes first.
+        copied.add([seat(7, 1, holds(Pr))], [], []);
         copied.add([seat(1, 3, holds(Pw))], [], [seat(2, 1, wants(Ex))]);
         let queue = [aside(4, 3, wants(Pr)), seat(5, 1, wants(Cr)), seat(6, 3, wants(Cw))];
         copied.add([seat(3, 3, holds(Cw))], [], queue);
