@@ -243,14 +243,14 @@ impl Observer {
 
     /// The end of a term, or, in CR, the beginning of one, for which it steps aside.
     async fn told(&mut self) -> Result<(), NotGranted> {
-        match &self.place {
+        let is_lost = match &self.place {
             Place::Moving(_) => return self.moved().await,
-            Place::Between(lock) => {
-                if lock.blocking().await.is_err() {
-                    return Err(NotGranted::SessionLost(self.root.session().loss()));
-                }
-            }
+            Place::Between(lock) => lock.blocking().await.is_err(),
             Place::None | Place::Aside(_) => return Ok(()),
+        };
+        if is_lost {
+            self.place = Place::None;
+            return Err(NotGranted::SessionLost(self.root.session().loss()));
         }
         if let Place::Between(lock) = std::mem::replace(&mut self.place, Place::None) {
             self.place = Moving::begin(lock, LockMode::Nl)?;

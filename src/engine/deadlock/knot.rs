@@ -240,8 +240,8 @@ mod tests {
         assert_eq!(knotted(false), None, "2's party can be done");
     }
 
-    /// 2 waits for 3's request, which 3 lets wait, and which waits for what 3 holds. Whoever waits for 3 besides is on no
-    /// deadlock, though he is stuck, and though 3 waits behind a request of his.
+    /// Session 3 waits, with 6, behind a request of its own that it lets wait, 4, and that waits for what it holds. Session 1
+    /// waits for it besides and is on no deadlock, though it is stuck, and though 6 is behind a request of its, too.
     #[test]
     fn whoever_only_waits_for_a_knot_is_no_part_of_it() {
         use LockMode::{Cr, Cw, Ex, Pr, Pw};
