@@ -85,3 +85,4 @@ const PR: LockMode = LockMode::Pr;
 const PW: LockMode = LockMode::Pw;
 const NL: LockMode = LockMode::Nl;
 const CW: LockMode = LockMode::Cw;
+const CR: LockMode = LockMode::Cr;

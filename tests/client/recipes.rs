@@ -143,6 +143,53 @@ async fn no_term_is_missed_by_an_observer_that_was_just_told_of_the_end_of_anoth
     observes.abort();
 }
 
+/// An administrator can take an observer's locks away; the observer takes others and observes on.
+#[tokio::test]
+async fn an_observer_whose_locks_are_taken_away_observes_on() {
+    let stage = Stage::set().await;
+    let (watching, admin) = (stage.session("observer").await, stage.session("admin").await);
+    let mut observer = Election::on(watching.lock("leader")).observe().await.unwrap();
+    let (seen, mut leaders) = tokio::sync::mpsc::unbounded_channel();
+    let observes = tokio::spawn(async move {
+        loop {
+            // A look that was under way when its lock went is told of; the next one has another.
+            let Ok(leader) = observer.changed().await else { continue };
+            seen.send(leader.map(<[u8]>::to_vec)).unwrap();
+        }
+    });
+    for round in 0..3_u8 {
+        let mut taken = Vec::new();
+        until(|| async { show(&admin, &["leader"]).await.is_some_and(|seen| observes_in_cr(&seen.locks)) })
+            .await;
+        for mode in [NL, CR] {
+            let shown = show(&admin, &["leader"]).await.unwrap();
+            let lock = shown.locks.iter().find(|lock| lock.granted == Some(mode)).unwrap();
+            // The look at the office may not have been released yet.
+            until(|| async { admin.force_release(lock.lock, lock.seq, "in the way").await.is_ok() }).await;
+            taken.push(lock.lock);
+        }
+        until(|| async {
+            let seen = show(&admin, &["leader"]).await;
+            seen.is_some_and(|seen| {
+                observes_in_cr(&seen.locks) && seen.locks.iter().all(|lock| !taken.contains(&lock.lock))
+            })
+        })
+        .await;
+        let leader = Election::on(admin.lock("leader")).campaign([round]).await.unwrap();
+        assert_eq!(soon(leaders.recv()).await.unwrap(), Some(vec![round]));
+        leader.resign().await.unwrap();
+        assert_eq!(soon(leaders.recv()).await.unwrap(), None);
+    }
+    observes.abort();
+}
+
+/// One lock in NL to look by, one in CR to be told by.
+fn observes_in_cr(locks: &[enq::client::LockView]) -> bool {
+    let held =
+        |mode| locks.iter().filter(|lock| lock.granted == Some(mode) && lock.requested.is_none()).count();
+    locks.len() == 2 && held(NL) == 1 && held(CR) == 1
+}
+
 #[tokio::test]
 async fn of_many_candidates_one_leads_at_a_time() {
     let stage = Stage::set().await;

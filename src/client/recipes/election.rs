@@ -209,7 +209,8 @@ impl Observer {
     /// Waits until it is another one, or none.
     ///
     /// # Errors
-    /// [`NotGranted`], if the session is lost.
+    /// [`NotGranted`], if the session is lost, or if an administrator took a lock of the observer's away while it asked for
+    /// something by it: then the next call observes on.
     pub async fn changed(&mut self) -> Result<Option<&[u8]>, NotGranted> {
         loop {
             // First the place in the queue, then the look: what comes after the look is told.
@@ -225,6 +226,9 @@ impl Observer {
 
     /// Until CR is held or asked for.
     async fn take_place(&mut self) -> Result<(), NotGranted> {
+        if !self.root.held() {
+            self.root = self.election.enter().await?;
+        }
         loop {
             match std::mem::replace(&mut self.place, Place::None) {
                 Place::None => self.place = Place::Aside(self.election.enter().await?),
@@ -243,14 +247,15 @@ impl Observer {
 
     /// The end of a term, or, in CR, the beginning of one, for which it steps aside.
     async fn told(&mut self) -> Result<(), NotGranted> {
-        let is_lost = match &self.place {
+        match &self.place {
             Place::Moving(_) => return self.moved().await,
-            Place::Between(lock) => lock.blocking().await.is_err(),
+            // A place that is lost is taken anew; a session that is lost has no place to give.
+            Place::Between(lock) => {
+                if lock.blocking().await.is_err() {
+                    self.place = Place::None;
+                }
+            }
             Place::None | Place::Aside(_) => return Ok(()),
-        };
-        if is_lost {
-            self.place = Place::None;
-            return Err(NotGranted::SessionLost(self.root.session().loss()));
         }
         if let Place::Between(lock) = std::mem::replace(&mut self.place, Place::None) {
             self.place = Moving::begin(lock, LockMode::Nl)?;
