@@ -100,6 +100,7 @@ fn some_lock(client: &Client, stage: &mut Stage<'_>, wanted: impl Fn(&Held) -> b
 fn flags(stage: &mut Stage<'_>) -> (Flags, Option<u32>) {
     let taste = &stage.options.taste;
     let (values, notices, timeouts, hints) = (taste.values, taste.notices, taste.timeouts, taste.hints);
+    let persists = stage.options.ties.persists;
     let mut flags = Flags::NONE;
     if stage.chance(15) {
         flags |= Flags::NOQUEUE;
@@ -112,6 +113,9 @@ fn flags(stage: &mut Stage<'_>) -> (Flags, Option<u32>) {
     }
     if hints {
         flags |= Flags::NODLCKWT.when(stage.chance(10)) | Flags::NODLCKBLK.when(stage.chance(10));
+    }
+    if persists {
+        flags |= Flags::PERSISTENT.when(stage.chance(30));
     }
     let timeout = (timeouts && stage.chance(50)).then(|| stage.random.random_range(1..1_500));
     (flags, timeout)
@@ -159,24 +163,7 @@ fn ask(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
         reason: b"",
     });
     let ticket = asked.ok()?;
-    client.locks.insert(
-        lock,
-        Held {
-            place,
-            ticket,
-            doing: Doing::Asking,
-            mode,
-            token: None,
-            cancelled: false,
-            lapsed: false,
-            noticed: false,
-            wanted: None,
-            owner: owner.token,
-            asked: flags,
-            gives_way: flags.contains(Flags::NODLCKBLK),
-            path: Vec::new(),
-        },
-    );
+    client.locks.insert(lock, Held::asked(place, ticket, mode, flags, owner.token));
     Some(format!("asks for {mode} of place {place} as {lock} {flags}, {timeout_ms:?}"))
 }
 
@@ -205,24 +192,8 @@ fn ask_path(client: &mut Client, stage: &mut Stage<'_>) -> Option<String> {
     let ticket = asked.ok()?;
     let levels = (root..root + depth - 1).collect();
     let place = root + depth - 1;
-    client.locks.insert(
-        lock,
-        Held {
-            place,
-            ticket,
-            doing: Doing::Asking,
-            mode,
-            token: None,
-            cancelled: false,
-            lapsed: false,
-            noticed: false,
-            wanted: None,
-            owner: owner.token,
-            asked: flags,
-            gives_way: flags.contains(Flags::NODLCKBLK),
-            path: levels,
-        },
-    );
+    let held = Held::asked(place, ticket, mode, flags, owner.token);
+    client.locks.insert(lock, Held { path: levels, ..held });
     Some(format!("asks for {mode} of path {place} as {lock} {flags}, {timeout_ms:?}"))
 }
 

@@ -29,7 +29,7 @@ pub(super) fn make(planted: Planted) -> Make {
     let options = Options::new(&mut StdRng::seed_from_u64(1));
     let limits = enq::engine::Limits { waiting_a_session: 10_000, ..limits(&options, planted) };
     let limits = enq::engine::Limits { waiting_a_resource: 10_000, locks_a_session: 100_000, ..limits };
-    Make { epoch: 1, limits, window: (1_024, 256 * 1024), seed: 1, recovering_until: None }
+    Make { limits, window: (1_024, 256 * 1024), ..Make::of(&options, planted, 1) }
 }
 
 pub(super) fn open(peer: &mut Peer<u8>, ttl_ms: u32) {

@@ -55,6 +55,25 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// It is asked for, with these flags, by this task.
+    pub(crate) fn asked(place: usize, ticket: Ticket, mode: LockMode, flags: Flags, owner: u64) -> Held {
+        Held {
+            place,
+            ticket,
+            doing: Doing::Asking,
+            mode,
+            token: None,
+            cancelled: false,
+            lapsed: false,
+            noticed: false,
+            wanted: None,
+            path: Vec::new(),
+            owner,
+            asked: flags,
+            gives_way: flags.contains(Flags::NODLCKBLK),
+        }
+    }
+
     /// Something was asked that has no outcome yet.
     pub(crate) fn is_asked(&self) -> bool {
         matches!(self.doing, Doing::Asking | Doing::Converting { .. })

@@ -50,7 +50,8 @@ impl World {
         if client.session().is_none() {
             let call = client.next();
             client.opening = Some(call);
-            let open = open_session(number, client.life, ttl_ms, client.bound);
+            client.bound = self.options.ties.binds(number);
+            let open = open_session(number, client, ttl_ms, self.options.ties.key(number));
             client.peer.open(open, call).map_err(|status| format!("OPEN cannot be said: {status:?}"))?;
         } else {
             client.peer.reconnect();
@@ -219,7 +220,12 @@ impl World {
                 self.at(after, Event::Connect(number, self.clients[number].life));
                 Ok(())
             }
-            Err(cause) => self.give_session_up(number, cause),
+            Err(cause) => {
+                if client.bound {
+                    self.marks.sometimes("a session ended with its connection");
+                }
+                self.give_session_up(number, cause)
+            }
         }
     }
 
@@ -277,6 +283,11 @@ impl World {
             self.clients[number].acting = false;
             return Ok(());
         }
+        let client = &self.clients[number];
+        let may_ask = client.is_open() && client.peer.unanswered() < UNANSWERED_MAX;
+        if may_ask {
+            self.attend_to_orphans(number);
+        }
         let mut stage = Stage {
             now: self.now,
             random: &mut self.random,
@@ -285,8 +296,7 @@ impl World {
             values: &mut self.values,
         };
         let client = &mut self.clients[number];
-        let is_patient = client.peer.unanswered() < UNANSWERED_MAX;
-        let done = if client.is_open() && is_patient { actor::act(client, &mut stage) } else { None };
+        let done = if may_ask { actor::act(client, &mut stage) } else { None };
         let after = actor::pause(&mut stage);
         let life = client.life;
         if let Some(done) = done {
@@ -347,18 +357,18 @@ impl World {
     }
 }
 
-fn open_session(number: usize, life: u32, ttl_ms: u32, bind_connection: bool) -> OpenSession {
+fn open_session(number: usize, client: &Client, ttl_ms: u32, orphan_key: Box<[u8]>) -> OpenSession {
     OpenSession {
-        name: format!("client {number}, life {life}"),
+        name: format!("client {number}, life {}", client.life),
         purpose: String::new(),
         node: String::new(),
         node_id: 0,
         host: String::new(),
-        pid: life,
+        pid: client.life,
         process_start: 0,
         ttl_ms,
-        orphan_key: Box::default(),
+        orphan_key,
         log: 0,
-        bind_connection,
+        bind_connection: client.bound,
     }
 }

@@ -74,8 +74,12 @@ impl World {
     /// waits for itself is broken by the server.
     fn drain(&mut self) -> Result<(), Wrong> {
         for _ in 0..ROUNDS {
-            if self.clients.iter().all(|client| client.locks.is_empty()) {
+            let has_orphans = !self.bench.last().orphans.is_empty();
+            if !has_orphans && self.clients.iter().all(|client| client.locks.is_empty()) {
                 return Ok(());
+            }
+            if has_orphans {
+                self.purge_all();
             }
             if self.options.deadlock_wait_ms == 0 {
                 self.operate()?;
@@ -155,6 +159,7 @@ impl World {
             self.marks.count("guarded writes", register.accepted);
         }
         self.note_metrics();
+        self.note_orphans();
         self.marks.count("a notice was said on a connection that went on", self.streams.notices);
         let refusals = self.streams.refusals_again;
         self.marks.count("a refusal to break a deadlock was said again", refusals);

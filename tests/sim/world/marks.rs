@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What each campaign must have reached, and how often in five hundred worlds at least.
-pub(crate) const MARKS: [(&str, u64); 56] = [
+pub(crate) const MARKS: [(&str, u64); 62] = [
     ("CANCELLED", 1_000),
     ("DEADLOCK", 1_000),
     ("HASSUBLOCKS", 20),
@@ -35,6 +35,7 @@ pub(crate) const MARKS: [(&str, u64); 56] = [
     ("a late deed was refused", 1_000),
     ("a lease ran out", 50),
     ("a lease ran out with nobody attached", 5),
+    ("a lock stayed because an orphan stands on it", 1),
     ("a logged refusal was void", 5),
     ("a machine with a journal lost its power", 50),
     ("a notice was said on a connection that went on", 100),
@@ -42,9 +43,11 @@ pub(crate) const MARKS: [(&str, u64); 56] = [
     ("a queue survived", 50),
     ("a refusal to break a deadlock was said again", 20),
     ("a refusal was void", 20),
+    ("a request was parked", 100),
     ("a resume took too long", 20),
     ("a segment was recycled", 50),
     ("a server was silent for too long", 50),
+    ("a session ended with its connection", 200),
     ("a session was resumed", 500),
     ("a start used a snapshot", 50),
     ("a stream stood still", 100),
@@ -54,6 +57,9 @@ pub(crate) const MARKS: [(&str, u64); 56] = [
     ("an answer was said again after a restart", 20),
     ("an older snapshot was used", 5),
     ("an operator broke a deadlock", 50),
+    ("an orphan survived", 2),
+    ("an orphan was adopted", 20),
+    ("an orphan was purged", 10),
     ("the disk stood still", 20),
     ("the lease ran out under a lock", 10),
     ("the server was restarted", 5),

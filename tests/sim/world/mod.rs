@@ -10,7 +10,7 @@
 //!     ENQ_SIM_SEED=8127 cargo test --test sim world -- --nocapture    one, with its story
 //!
 //! Reading order: `options` (what is drawn), `clock`, `link`, `server`, `client`, `actor`, `register`, `run` and `drive` (the
-//! events), `search`, `faults`, `journal`, `heal`, `judges`, `marks`.
+//! events), `search`, `orphans`, `faults`, `journal`, `heal`, `judges`, `marks`.
 
 mod actor;
 pub(crate) mod bounds;
@@ -25,6 +25,7 @@ mod judges;
 mod link;
 mod marks;
 mod options;
+mod orphans;
 mod register;
 mod run;
 mod search;

@@ -4,8 +4,10 @@
 use super::clock::{MS, SECOND, Time};
 use super::journal::Keeping;
 use super::link::Manners;
+use super::orphans::Ties;
+use crate::museum::Plant;
 use enq_protocol::vocabulary::{ConversionDeadlock, LockMode, Policy};
-use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
 /// What goes wrong in a world, and how often: a number is events in a hundred seconds, for each machine or connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,6 +65,8 @@ pub(crate) struct Options {
     pub(crate) reconnect_after: (Time, Time),
     pub(crate) ppm_max: i64,
     pub(crate) window: (u32, u32),
+    /// What may be unread before requests are parked, and before a connection ends.
+    pub(crate) unread: Option<(usize, usize)>,
     pub(crate) locks_a_session: u32,
     pub(crate) waiting_a_session: u32,
     pub(crate) waiting_a_resource: u32,
@@ -79,6 +83,7 @@ pub(crate) struct Options {
     pub(crate) taste: Taste,
     /// How the server keeps its journal, if it has one.
     pub(crate) keeping: Option<Keeping>,
+    pub(crate) ties: Ties,
 }
 
 /// One of these, or a hundred times none.
@@ -151,6 +156,7 @@ impl Options {
             reconnect_after: (MS, *[20 * MS, 300 * MS].choose(random).expect("not empty")),
             ppm_max: if random.random_bool(0.7) { 10_000 } else { 0 },
             window,
+            unread: None,
             locks_a_session: if random.random_ratio(1, 4) { random.random_range(2..8) } else { 100_000 },
             waiting_a_session: if random.random_ratio(1, 4) { random.random_range(1..4) } else { 10_000 },
             waiting_a_resource: if random.random_ratio(1, 4) { random.random_range(1..4) } else { 10_000 },
@@ -165,6 +171,21 @@ impl Options {
             misfortune: misfortune(random),
             taste: taste(random),
             keeping: None,
+            ties: Ties::default(),
+        }
+    }
+
+    /// What is drawn by numbers of its own, so that worlds without it are as they were before there was any.
+    pub(crate) fn draw_apart(&mut self, seed: u64, plant: Plant) {
+        self.keeping = Keeping::draw(seed, plant.journal());
+        self.ties = Ties::draw(seed);
+        let mut random = StdRng::seed_from_u64(seed ^ 0x756E_7265_6164_5F5F);
+        if random.random_ratio(1, 6) {
+            // Little fits into a stream, and what does not is soon too much.
+            self.manners.room = random.random_range(60..300);
+            let soft = random.random_range(20..200);
+            let hard = soft + *[300, 2_000, 1 << 20].choose(&mut random).expect("not empty");
+            self.unread = Some((soft, hard));
         }
     }
 

@@ -4,7 +4,7 @@ use super::Marks;
 use super::actor::{self, Errand, Place};
 use super::client::Client;
 use super::clock::{Clock, MS, Time};
-use super::journal::{self, Chore, Keeping, Upkeep};
+use super::journal::{self, Chore, Upkeep};
 use super::judges::{
     Bench, Glance, Rules, completeness::Completeness, effects::Effects, soundness::Soundness,
     streams::Streams,
@@ -12,7 +12,7 @@ use super::judges::{
 use super::link::{Found, Stream};
 use super::options::Options;
 use super::register::{Register, Token};
-use super::server::{ConnectionId, Make, Server, limits};
+use super::server::{ConnectionId, Make, Server};
 use super::story::Story;
 use crate::museum::Plant;
 use enq::client::LockState;
@@ -155,15 +155,14 @@ impl World {
     pub(crate) fn new(seed: u64, plant: Plant, keep: bool) -> World {
         let mut random = StdRng::seed_from_u64(seed);
         let mut options = Options::new(&mut random);
-        options.keeping = Keeping::draw(seed, plant.journal());
+        options.draw_apart(seed, plant);
         let places = actor::places(&options);
         let mut clock = |offset| Clock::new(offset, random.random_range(-options.ppm_max..=options.ppm_max));
         let server_clock = clock(0);
         let clients = 0..options.clients;
         let clients: Vec<Client> =
             clients.map(|number| Client::new(number, 0, clock(1_000_000_000), plant)).collect();
-        let limits = limits(&options, plant.server());
-        let make = Make { epoch: 1, limits, window: options.window, seed, recovering_until: None };
+        let make = Make::of(&options, plant.server(), seed);
         let server = match &options.keeping {
             Some(keeping) => {
                 let (log, journal) = journal::first(&make, keeping);

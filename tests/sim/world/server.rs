@@ -9,7 +9,7 @@ use bytes::{Buf as _, BytesMut};
 use enq::engine::{Instant, Limits, Planted, deadlock::Due};
 use enq::log::{Log, Volatile};
 use enq::server::conversation::{Conversation, Ends, WaitsFor};
-use enq::server::{House, HouseRules, Passing, Patience};
+use enq::server::{Bounds, House, HouseRules, Passing, Patience, Settings};
 use enq::table::{Confirmed, Deadlock, Looked, Refusal, Refused, Scratch, Search, Searched, Setting, Table};
 use enq_protocol::vocabulary::{Policy, SessionId};
 use enq_protocol::wire::{FRAME_LEN_MAX, Frame, cut};
@@ -32,8 +32,19 @@ pub(crate) struct Make {
     pub(crate) limits: Limits,
     pub(crate) window: (u32, u32),
     pub(crate) seed: u64,
+    /// As much may be unread before requests are parked, and before a connection ends; as much as usual, if it is none.
+    pub(crate) unread: Option<(usize, usize)>,
     /// Clients of an earlier server may count on their leases until then.
     pub(crate) recovering_until: Option<Instant>,
+}
+
+impl Make {
+    /// The first server of a world.
+    pub(crate) fn of(options: &super::options::Options, planted: Planted, seed: u64) -> Make {
+        let limits = limits(options, planted);
+        let (window, unread) = (options.window, options.unread);
+        Make { epoch: 1, limits, window, seed, unread, recovering_until: None }
+    }
 }
 
 /// One conversation with what was written on it and not read as frames.
@@ -120,7 +131,9 @@ fn house(make: &Make, log: Box<dyn Log>, epoch: u32) -> House {
         unsafe_settings: Vec::new(),
         draw: Box::new(draw),
     };
-    House::with(log, rules)
+    let usual = Bounds::from(&Settings::default());
+    let (soft, hard) = make.unread.unwrap_or((usual.soft, usual.hard));
+    House::with(log, rules).bounded(Bounds { soft, hard, ..usual })
 }
 
 impl Server {

@@ -268,6 +268,9 @@ impl World {
         if self.bench.last().places.iter().any(queued) {
             self.marks.sometimes("a queue survived");
         }
+        if !self.bench.last().orphans.is_empty() {
+            self.marks.sometimes("an orphan survived");
+        }
         self.look()
     }
 

@@ -1,11 +1,11 @@
 //! What a dead session leaves: nothing, or with a lock-delay what it held, which goes on blocking for that long (E4).
 //!
-//! A few locks are gone when the end of their session returns, and nobody in the worlds asks for persistent ones.
+//! A few locks are gone when the end of their session returns. What stays as an orphan is not delayed.
 
 use super::super::clock::Time;
-use super::{Rules, Seen, Wrong};
-use enq_protocol::vocabulary::{LockId, LockMode, SessionId};
-use std::collections::{BTreeMap, BTreeSet};
+use super::{Glance, Rules, Wrong};
+use enq_protocol::vocabulary::{Flags, LockId, LockMode};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
 pub(crate) struct Delays {
@@ -16,10 +16,11 @@ pub(crate) struct Delays {
 impl Delays {
     pub(crate) fn look(
         &mut self,
-        (before, seen): (&Seen, &Seen),
-        sessions: &BTreeSet<SessionId>,
+        place: usize,
+        (earlier, now): (&Glance, &Glance),
         rules: Rules,
     ) -> Result<(), Wrong> {
+        let (before, seen) = (&earlier.places[place], &now.places[place]);
         if let Some((lock, mode)) = seen.holding().find(|_| rules.recovering) {
             return Err(format!(
                 "G10: lock {} holds {mode}, and leases of before may not be over",
@@ -28,10 +29,11 @@ impl Delays {
         }
         for lock in &seen.locks {
             match lock.session {
-                Some(session) if sessions.contains(&session) => {}
+                Some(session) if now.sessions.contains_key(&session) => {}
                 Some(session) => {
                     return Err(format!("Q6: lock {} is there, and session {session} is not", lock.lock));
                 }
+                None if now.orphans.contains(&lock.lock) => {}
                 None if rules.lock_delay == 0 || lock.granted.is_none() => {
                     return Err(format!("Q6: lock {} has lost its session and is still there", lock.lock));
                 }
@@ -39,7 +41,8 @@ impl Delays {
             }
         }
         for lock in before.locks.iter().filter(|lock| seen.lock(lock.lock).is_none()) {
-            let over = lock.session.is_none_or(|session| !sessions.contains(&session));
+            let stayed = earlier.orphans.contains(&lock.lock) || lock.flags.contains(Flags::PERSISTENT);
+            let over = !stayed && (lock.session.is_none() || now.has_lost_session(lock));
             let held = lock.granted.is_some_and(|mode| mode != LockMode::Nl);
             // P5: what a path made that still waits is undone, and a level does not show whose it is.
             let in_a_tree = lock.path.first().is_none_or(|root| root.as_bytes() == b"tree");

@@ -10,6 +10,7 @@ pub(crate) mod effects;
 pub(crate) mod exclusion;
 pub(crate) mod ghosts;
 pub(crate) mod order;
+pub(crate) mod orphans;
 pub(crate) mod queues;
 pub(crate) mod soundness;
 pub(crate) mod streams;
@@ -19,9 +20,10 @@ pub(crate) mod values;
 use super::actor::Place;
 use super::clock::Time;
 use super::server::Server;
-use enq::engine::Instant;
+use enq::{engine::Instant, table::SessionCell};
 use enq_protocol::vocabulary::{LockId, LockMode, LockView, LockspaceId, Queue, SessionId, ValueBlock};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What is wrong, in words.
 pub(crate) type Wrong = String;
@@ -37,7 +39,10 @@ pub(crate) struct Seen {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Glance {
     pub(crate) places: Vec<Seen>,
-    pub(crate) sessions: BTreeSet<SessionId>,
+    /// Each with its orphan key.
+    pub(crate) sessions: BTreeMap<SessionId, Box<[u8]>>,
+    /// What has outlived its session by rule E3 or O1.
+    pub(crate) orphans: BTreeSet<LockId>,
 }
 
 impl Seen {
@@ -62,10 +67,19 @@ impl Glance {
             Some(seen) => Seen { locks: seen.resource.locks, value: seen.resource.value },
             None => Seen::default(),
         };
-        Glance {
-            places: places.iter().map(look).collect(),
-            sessions: table.all_sessions().iter().map(|cell| cell.id).collect(),
-        }
+        let places: Vec<Seen> = places.iter().map(look).collect();
+        let key = |cell: &Arc<SessionCell>| (cell.id, cell.about.orphan_key.clone());
+        let orphans = orphans::all(&places);
+        Glance { places, sessions: table.all_sessions().iter().map(key).collect(), orphans }
+    }
+
+    pub(crate) fn lock(&self, id: LockId) -> Option<&LockView> {
+        self.places.iter().find_map(|seen| seen.lock(id))
+    }
+
+    /// Has the session of this lock ended?
+    fn has_lost_session(&self, lock: &LockView) -> bool {
+        lock.session.is_some_and(|session| !self.sessions.contains_key(&session))
     }
 }
 
@@ -76,6 +90,7 @@ pub(crate) struct Bench {
     tokens: tokens::Tokens,
     values: values::Values,
     delays: delays::Delays,
+    pub(crate) orphans: orphans::Orphans,
 }
 
 /// What is the case besides what is seen.
@@ -96,7 +111,7 @@ impl Bench {
     /// The server is another one: what was in the table of the last one is gone.
     pub(crate) fn restart(&mut self) {
         let places = self.before.places.len();
-        self.before = Glance { places: vec![Seen::default(); places], sessions: BTreeSet::new() };
+        self.before = Glance { places: vec![Seen::default(); places], ..Glance::default() };
         self.values.restart();
     }
 
@@ -109,14 +124,18 @@ impl Bench {
         if self.before.places.len() != now.places.len() {
             self.before.places = vec![Seen::default(); now.places.len()];
         }
-        for (place, (before, seen)) in self.before.places.iter().zip(&now.places).enumerate() {
+        let Bench { before, tokens, values, delays, orphans } = self;
+        for place in 0..now.places.len() {
             let at = |wrong: String| format!("place {place}: {wrong}");
+            let both = (&*before, &now);
+            let (old, seen) = (&before.places[place], &now.places[place]);
             exclusion::look(seen).map_err(at)?;
-            order::look(before, seen, rules.recovering).map_err(at)?;
-            self.tokens.look(place, before, seen).map_err(at)?;
-            self.values.look(place, (before, seen), &now.sessions).map_err(at)?;
-            self.delays.look((before, seen), &now.sessions, rules).map_err(at)?;
+            order::look(old, seen, rules.recovering).map_err(at)?;
+            tokens.look(place, old, (seen, &now.orphans)).map_err(at)?;
+            values.look(place, both).map_err(at)?;
+            delays.look(place, both, rules).map_err(at)?;
         }
+        orphans.look(before, &now)?;
         self.before = now;
         Ok(())
     }

@@ -2,8 +2,8 @@
 //! own, also a conversion's; those who hold fenced modes have one fence, and it is not greater than their seqs.
 
 use super::{Seen, Wrong};
-use enq_protocol::vocabulary::{Fence, LockMode, Seq};
-use std::collections::BTreeMap;
+use enq_protocol::vocabulary::{Fence, LockId, LockMode, LockView, Seq};
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
@@ -11,7 +11,12 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    pub(crate) fn look(&mut self, place: usize, before: &Seen, seen: &Seen) -> Result<(), Wrong> {
+    pub(crate) fn look(
+        &mut self,
+        place: usize,
+        before: &Seen,
+        (seen, orphans): (&Seen, &BTreeSet<LockId>),
+    ) -> Result<(), Wrong> {
         let highest = self.highest.entry(place).or_default();
         let mut new = Vec::new();
         for (lock, mode) in seen.holding() {
@@ -36,14 +41,15 @@ impl Tokens {
             return Err(format!("F1: two grants with one seq: {new:?}"));
         }
         *highest = new.last().copied().unwrap_or(*highest);
-        fences(seen)
+        fences(seen, orphans)
     }
 }
 
-fn fences(seen: &Seen) -> Result<(), Wrong> {
+fn fences(seen: &Seen, orphans: &BTreeSet<LockId>) -> Result<(), Wrong> {
     let mut shared = None;
-    // Nobody joins what a dead session left.
-    for (lock, mode) in seen.holding().filter(|(lock, _)| lock.session.is_some()) {
+    // Nobody joins what a dead session left, but for orphans.
+    let is_joined = |lock: &LockView| lock.session.is_some() || orphans.contains(&lock.lock);
+    for (lock, mode) in seen.holding().filter(|(lock, _)| is_joined(lock)) {
         if !mode.is_fenced() {
             if lock.fence != Fence::UNFENCED {
                 return Err(format!("F2: lock {} holds {mode} with a fence", lock.lock));

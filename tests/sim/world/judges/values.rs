@@ -1,8 +1,8 @@
 //! The value block: each store counts, what is there was stored once, and a block is not valid exactly when a writer left
 //! without storing.
 
-use super::{Seen, Wrong};
-use enq_protocol::vocabulary::{LockMode, SessionId};
+use super::{Glance, Wrong};
+use enq_protocol::vocabulary::{Flags, LockMode, LockView};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
@@ -17,12 +17,8 @@ impl Values {
         self.stored.clear();
     }
 
-    pub(crate) fn look(
-        &mut self,
-        place: usize,
-        (before, seen): (&Seen, &Seen),
-        sessions: &BTreeSet<SessionId>,
-    ) -> Result<(), Wrong> {
+    pub(crate) fn look(&mut self, place: usize, (earlier, now): (&Glance, &Glance)) -> Result<(), Wrong> {
+        let (before, seen) = (&earlier.places[place], &now.places[place]);
         if seen.locks.is_empty() {
             // V6: the block goes with the resource.
             self.stored.retain(|(at, _), _| *at != place);
@@ -52,12 +48,15 @@ impl Values {
             }
         }
         let is_writer = |mode: Option<LockMode>| matches!(mode, Some(LockMode::Pw | LockMode::Ex));
+        // E3: the block of what stays as an orphan is as it was; what is gone again may have been purged or released.
+        let stays = |lock: &LockView| now.orphans.contains(&lock.lock);
+        let has_gone = |lock: &LockView| now.has_lost_session(lock) && !stays(lock);
         let mut died = before.locks.iter().filter(|lock| {
-            is_writer(lock.granted) && lock.session.is_some_and(|session| !sessions.contains(&session))
+            is_writer(lock.granted) && has_gone(lock) && !lock.flags.contains(Flags::PERSISTENT)
         });
-        // Who was granted and died within one turn was not seen to hold anything.
-        let is_over = |session| !sessions.contains(&session);
-        let anybody_died = before.locks.iter().any(|lock| lock.session.is_some_and(is_over));
+        // Who was granted and died within one turn was not seen to hold anything; and a purge leaves a block not valid.
+        let was_purged = |lock: &LockView| earlier.orphans.contains(&lock.lock) && !stays(lock);
+        let anybody_died = before.locks.iter().any(|lock| has_gone(lock) || was_purged(lock));
         // Whoever stores after it died makes the block valid again; more than one store may have been made.
         let untouched = new.seq == old.seq && !anew;
         match died.next() {
