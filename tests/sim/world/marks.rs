@@ -43,7 +43,7 @@ pub(crate) const MARKS: [(&str, u64); 62] = [
     ("a queue survived", 50),
     ("a refusal to break a deadlock was said again", 20),
     ("a refusal was void", 20),
-    ("a request was parked", 100),
+    ("a request was parked", 20),
     ("a resume took too long", 20),
     ("a segment was recycled", 50),
     ("a server was silent for too long", 50),

@@ -2,8 +2,9 @@
 //! not outlive its connection: sessions that are bound to it.
 
 use super::client::Held;
-use super::run::World;
-use enq_protocol::vocabulary::{Flags, LockId, LockMode, LockspaceId, Owner, ResourceName};
+use super::run::{World, Wrong};
+use super::server::ConnectionId;
+use enq_protocol::vocabulary::{Flags, LockId, LockMode, LockspaceId, Owner, ResourceName, SessionId};
 use enq_protocol::wire::{Adopt, Purge};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
@@ -110,6 +111,17 @@ impl World {
             self.tell(format_args!(
                 "client {number} adopts {mode} of place {place} by key {whose} as {lock}"
             ));
+        }
+    }
+
+    /// A connection has ended: so has a session that was bound to it.
+    pub(crate) fn judge_binding(&self, id: ConnectionId, session: Option<SessionId>) -> Result<(), Wrong> {
+        let is_bound = self.connections.get(&id).is_some_and(|known| self.clients[known.client].bound);
+        match session.filter(|session| is_bound && self.server.living().contains(session)) {
+            Some(session) => {
+                Err(format!("bound: session {session} lives, and its connection {id} has ended"))
+            }
+            None => Ok(()),
         }
     }
 

@@ -358,13 +358,13 @@ impl World {
         let now = self.server_now();
         self.story.tell(self.now, format_args!("server: {id} ends, {ends:?}"));
         self.mark_end(&ends)?;
+        let bound = self.server.session_of(id).filter(|_| ends == Ends::Gone);
         let words = self.server.leave(id, now, ends);
+        self.judge_binding(id, bound)?;
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         connection.served = false;
-        let mut comes = Vec::new();
-        if let Some(words) = words {
-            connection.to_client.write(self.now, &words, &mut self.random, &mut comes);
-        }
+        let (mut comes, words) = (Vec::new(), words.unwrap_or_default());
+        connection.to_client.write(self.now, &words, &mut self.random, &mut comes);
         comes.push(connection.to_client.finish(self.now));
         for at in comes {
             self.at(at, Event::ToClient(id));

@@ -49,7 +49,9 @@ impl Orphans {
         }
         for was in before.places.iter().flat_map(|seen| &seen.locks) {
             let is_left = now.has_lost_session(was) && was.granted.is_some();
-            let is_persistent = was.flags.contains(Flags::PERSISTENT) && !is_undone(was, before);
+            // R8: a conversion sets it when it is granted; until then a view does not tell what is asked from what is.
+            let is_persistent = was.flags.contains(Flags::PERSISTENT) && was.requested.is_none();
+            let is_persistent = is_persistent && !is_undone(was, before);
             if is_left && (is_persistent || now.orphans.contains(&was.lock)) {
                 let key = was.session.and_then(|session| self.keys.get(&session));
                 self.left.insert(was.lock, key.cloned().unwrap_or_default());
