@@ -62,8 +62,9 @@ pub(crate) fn compare(client: &Client, glance: &Glance) -> Result<(), Wrong> {
     let its_own =
         glance.places.iter().flat_map(|seen| &seen.locks).filter(|lock| lock.session == Some(session));
     let known = its_own.filter(|lock| !there.contains_key(&lock.handle.number()));
-    let mut stood_on: BTreeSet<LockId> = known.filter_map(|lock| lock.parent).collect();
-    // T4: what was given up stays for as long as something known stands on it.
+    let orphans = glance.orphans.iter().filter_map(|id| glance.lock(*id));
+    let mut stood_on: BTreeSet<LockId> = known.chain(orphans).filter_map(|lock| lock.parent).collect();
+    // T4: what was given up stays for as long as something known stands on it, or an orphan (O1).
     while let Some(handle) = handle_of_first(&there, &stood_on) {
         stood_on.extend(there.remove(&handle).and_then(|(_, view)| view.parent));
     }
