@@ -3,7 +3,7 @@
 //! A handle is given lowest first and is free again when its lock's final message has arrived *and* every request that
 //! named it is answered, so that no late answer can be taken for one about the next lock. A lock that nobody answers
 //! for any more, but that the server kept because it still had sublocks, is *adrift*: its release is said again when
-//! some other lock has gone. `past.rs` has the locks that nobody may believe in any more, and those that an earlier
+//! some other lock has gone, and now and then, for what stands on it may be an orphan, of which nobody here hears. `past.rs` has the locks that nobody may believe in any more, and those that an earlier
 //! process left.
 
 mod past;
@@ -12,6 +12,9 @@ use super::{Happening, Outcome, Told};
 use crate::client::error::NotGranted;
 use enq_protocol::vocabulary::{Grant, Handle, LockMode, PathLevel, Seq, SessionId, Status};
 use std::{cmp::Reverse, collections::BinaryHeap, mem};
+
+/// How many locks that are adrift are released again at a time.
+const TRIES_AT_ONCE: usize = 16;
 
 /// Which answer or completion a lock's holder waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,6 +238,16 @@ impl<L: Clone> Locks<L> {
             }
         }
         taken
+    }
+
+    pub(super) fn is_adrift(&self) -> bool {
+        !self.adrift.is_empty()
+    }
+
+    /// Those that have been adrift the longest are to be released again: a few, for they may all be kept once more.
+    pub(super) fn try_adrift(&mut self) {
+        let some = self.adrift.len().min(TRIES_AT_ONCE);
+        self.releases_due.extend(self.adrift.drain(..some));
     }
 
     /// Releases that nobody awaits and that are to be sent now.

@@ -14,6 +14,7 @@ mod orphans;
 mod planted;
 mod resume;
 mod stream;
+mod ticks;
 
 pub use locks::Ticket;
 pub use planted::{Mistake, Planted};
@@ -106,6 +107,8 @@ pub struct Peer<L> {
     /// The frames outside the session's stream.
     aside: BytesMut,
     renewing: bool,
+    /// Since when there has been something adrift, or was asked for its release.
+    adrift_since: Option<Moment>,
     /// CLOSE has been said: the server may release everything at any moment.
     closing: bool,
     /// When something was sent last that will be answered.
@@ -144,6 +147,7 @@ impl<L: Clone> Peer<L> {
             looks: Looks::new(),
             aside,
             renewing: false,
+            adrift_since: None,
             closing: false,
             spoke: Moment::default(),
             unheard: None,
@@ -377,6 +381,7 @@ impl<L: Clone> Peer<L> {
             let len = match wire::cut(bytes, FRAME_LEN_MAX).map_err(|error| misbehaved(error.to_string()))? {
                 None => {
                     self.unheard = self.unheard.filter(|_| self.is_due());
+                    self.note_adrift(now);
                     return Ok(());
                 }
                 Some(frame) => {
@@ -438,36 +443,6 @@ impl<L: Clone> Peer<L> {
             None => self.renewing = false,
         }
         Ok(())
-    }
-
-    /// What has to be said because time has passed, a renewal or an acknowledgement; and who holds nothing any more.
-    pub fn tick(&mut self, now: Moment, told: &mut Vec<Told<L>>) {
-        if self.lost.is_some() {
-            return;
-        }
-        self.lapse(now, told);
-        if self.renew_at().is_some_and(|at| at <= now) {
-            self.renewing = self.say(&Look::Renew, None).is_ok();
-        }
-        let stream = self.session.as_mut().filter(|_| self.line == Line::Up);
-        if let Some(stream) = stream.filter(|stream| stream.must_acknowledge(now)) {
-            let ack = stream.acknowledgement();
-            let sent = wire::acknowledge(wire::Kind::ACK, ack, &mut self.aside);
-            debug_assert!(sent.is_ok(), "an acknowledgement fits into a frame");
-        }
-    }
-
-    /// When [`Peer::tick`] has something to say.
-    #[must_use]
-    pub fn next_tick(&self) -> Option<Moment> {
-        let stream = self.session.as_ref().filter(|_| self.line == Line::Up);
-        let acknowledge_at = stream.and_then(Stream::acknowledge_at);
-        [self.renew_at(), acknowledge_at].into_iter().flatten().min()
-    }
-
-    fn renew_at(&self) -> Option<Moment> {
-        let lease = self.lease().filter(|_| self.line == Line::Up && !self.renewing);
-        lease.map(|lease| self.spoke.plus(lease.renew_after()))
     }
 
     /// The conversation is over: everybody who waits is told.

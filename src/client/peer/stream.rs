@@ -428,6 +428,17 @@ impl<L: Clone> Stream<L> {
         }
     }
 
+    /// Is something left that nobody answers for, because something stands on it?
+    pub(super) fn is_adrift(&self) -> bool {
+        self.locks.is_adrift()
+    }
+
+    /// Says the releases of that again.
+    pub(super) fn release_adrift(&mut self) {
+        self.locks.try_adrift();
+        self.send_releases_due();
+    }
+
     /// Nobody answers for this lock any more: it is released.
     pub(super) fn abandon(&mut self, handle: Handle) {
         for handle in self.locks.abandon(handle) {

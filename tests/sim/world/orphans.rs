@@ -108,6 +108,7 @@ impl World {
         });
         if let Ok(ticket) = asked {
             client.locks.insert(lock, Held::asked(place, ticket, mode, flags, 0));
+            self.bench.orphans.wanted.insert((self.places[place].clone(), key));
             self.tell(format_args!(
                 "client {number} adopts {mode} of place {place} by key {whose} as {lock}"
             ));

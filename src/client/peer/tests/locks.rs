@@ -150,3 +150,37 @@ fn levels_are_taken_over_by_the_leaf_that_lives() {
     assert!(scene.peer.take_over(gone, &found).is_empty(), "its handle is another lock's now");
     assert_eq!(scene.peer.take_over(leaf, &found).len(), 2);
 }
+
+/// What stands on it may be an orphan, of which nobody tells when it goes.
+#[test]
+fn what_is_adrift_is_released_again_as_often_as_a_lease_is_renewed() {
+    let mut scene = Scene::new(100);
+    let tickets: Vec<Ticket> = (0..3).map(|_| scene.enq("a")).collect();
+    scene.says();
+    (1..=3).for_each(|number| scene.answer(Reply::Granted(grant(number, number.into()))));
+    tickets.into_iter().for_each(|ticket| scene.peer.abandon(ticket));
+    scene.says();
+    (0..3).for_each(|_| scene.answer(refused(Status::HasSublocks)));
+    let releases = |scene: &mut Scene| {
+        scene.peer.tick(scene.now, &mut Vec::new());
+        scene.says().split(", ").filter(|word| word.contains("deq")).count()
+    };
+    scene.pass(4_999);
+    assert_eq!(releases(&mut scene), 0);
+    scene.pass(1);
+    assert!(scene.peer.next_tick().is_some_and(|at| at <= scene.now));
+    assert_eq!(releases(&mut scene), 3);
+    (0..3).for_each(|_| scene.answer(refused(Status::HasSublocks)));
+    assert_eq!(releases(&mut scene), 0, "not before the next time");
+    scene.pass(4_999);
+    assert_eq!(releases(&mut scene), 0);
+    scene.pass(1);
+    assert_eq!(releases(&mut scene), 3);
+    scene.answer(refused(Status::HasSublocks));
+    scene.answer(RELEASED);
+    assert_eq!(releases(&mut scene), 1, "what has gone may have stood on it");
+    (0..2).for_each(|_| scene.answer(RELEASED));
+    assert_eq!(scene.peer.lock_count(), 0);
+    scene.pass(5_000);
+    assert_eq!(releases(&mut scene), 0);
+}

@@ -1,6 +1,7 @@
 //! E3, O1: what was asked PERSISTENT and holds a mode when its session ends stays as it is, without session, and so does what
 //! it stands on, until somebody adopts it, which is a grant, or purges it by its key. Nothing else stays.
 
+use super::super::actor::Place;
 use super::{Glance, Seen, Wrong};
 use enq_protocol::vocabulary::{Flags, LockId, LockView, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,8 @@ pub(crate) struct Orphans {
     left: BTreeMap<LockId, Box<[u8]>>,
     /// Keys by which somebody has asked to purge; that may come about at any time since.
     pub(crate) purged: BTreeSet<Box<[u8]>>,
+    /// Places and keys by which somebody has asked to adopt: what he gives up at once has gone as soon as it is his.
+    pub(crate) wanted: BTreeSet<(Place, Box<[u8]>)>,
     pub(crate) adoptions: u64,
     pub(crate) purges: u64,
     /// Locks that stayed because others stand on them.
@@ -92,6 +95,7 @@ impl Orphans {
                 self.left.remove(&was.lock);
                 self.purges += 1;
             }
+            None if self.wanted.contains(&(was.path.clone(), key.clone())) => _ = self.left.remove(&was.lock),
             None => return Err(format!("O1: {was:?} is gone, and nobody purges by {key:?}")),
         }
         Ok(())
