@@ -51,6 +51,27 @@ async fn any_frame_renews_a_lease() {
     assert_eq!(watcher.look(Look::Renew).await, Seen::Refused(Status::NoSuchSession));
 }
 
+/// What is said to somebody is no word of his, however often that is.
+#[tokio::test]
+async fn who_only_hears_is_not_heard_of() {
+    let server = server().await;
+    let (mut alice, _) = Speaker::opened_as(&server, session(1_000, false)).await;
+    let mut bob = Speaker::opened(&server).await;
+    let name = |number: u32| format!("r{number}");
+    for number in 1..=60 {
+        granted(alice.enq(number, &name(number), Ex, Flags::BLKAST).await);
+    }
+    for number in 1..=60 {
+        // Alice is told that she is in the way.
+        bob.enq(number, &name(number), Ex, NONE).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if server.table().session_count() == 1 {
+            return;
+        }
+    }
+    panic!("alice has said nothing for six seconds");
+}
+
 #[tokio::test]
 async fn a_bound_session_ends_with_its_connection_and_another_does_not() {
     let server = server().await;
