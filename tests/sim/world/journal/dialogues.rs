@@ -20,13 +20,14 @@ pub(crate) fn server(plant: Plant) -> Server {
 
 /// The first dialogue that goes wrong.
 pub(crate) fn first_wrong(plant: Plant) -> Option<String> {
-    let dialogues: [fn(Plant) -> Result<(), String>; 6] = [
+    let dialogues: [fn(Plant) -> Result<(), String>; 7] = [
         nothing_is_answered_before_it_is_durable,
         a_session_outlives_its_server,
         time_and_leases_go_on,
         what_arrived_is_not_kept,
         a_client_comes_back_while_its_request_is_under_way,
         whoever_does_not_read_is_heard_all_the_same,
+        nobody_is_hurried_while_the_log_is_slow,
     ];
     dialogues.into_iter().find_map(|dialogue| dialogue(plant).err())
 }
@@ -166,4 +167,22 @@ fn whoever_does_not_read_is_heard_all_the_same(plant: Plant) -> Result<(), Strin
     stage.server.serve(connection, now, &[], |_| 0);
     expect("it goes on to read", true, stage.server.reads(connection))?;
     expect("it sleeps", false, stage.server.has_to_say(connection))
+}
+
+/// The rest of a frame is waited for with some patience only, but not while the server reads nothing itself.
+fn nobody_is_hurried_while_the_log_is_slow(plant: Plant) -> Result<(), String> {
+    let mut stage = Stage::with_journal(plant);
+    let mut caller = stage.caller(plant);
+    let (connection, now) = (caller.connection, Instant(stage.now));
+    caller.enq(1, LockMode::Ex, Flags::NONE);
+    let mut words = BytesMut::from(&caller.peer.take(enq::client::Moment(stage.now))[..]);
+    for _ in 0..2 {
+        Look::Ping.encode(77, 0, &mut words).expect("a look fits into a frame");
+    }
+    words.truncate(words.len() - 1);
+    let served = stage.server.serve(connection, now, &words, <[u8]>::len);
+    expect("it hurries somebody it does not read", None, served.timer)?;
+    stage.server.journal_mut().write_all();
+    let served = stage.server.serve(connection, now, &[], <[u8]>::len);
+    expect("it waits for the rest", true, served.timer.is_some())
 }
