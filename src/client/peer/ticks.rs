@@ -42,7 +42,7 @@ impl<L: Clone> Peer<L> {
         lease.map(|lease| self.spoke.plus(lease.renew_after()))
     }
 
-    /// When what is adrift is released again, as often as a silent session renews its lease.
+    /// When what is adrift is released again, as often as a silent session renews its lease. Nothing is asked behind CLOSE.
     fn adrift_at(&self) -> Option<Moment> {
         let lease = self.lease().filter(|_| self.line == Line::Up)?;
         Some(self.adrift_since?.plus(lease.renew_after()))
